@@ -1,0 +1,26 @@
+/**
+ * Every row, in the order in which they run: quick and quiet ones first.
+ *
+ * @module
+ */
+import { CHECKSUM_ROWS } from "./base/checksum_rows.ts";
+import { DELIVER_ROWS } from "./broker/deliver_rows.ts";
+import { DISK_ROWS } from "./broker/disk_rows.ts";
+import { DURABLE_ROWS } from "./broker/durable_rows.ts";
+import { PUBLISH_ROWS } from "./broker/publish_rows.ts";
+import { IMPORT_ROWS } from "./ffi/import_rows.ts";
+import type { RowDefinition } from "./frame/row.ts";
+import { SPSC_RING_ROWS } from "./lockfree/spsc_ring_rows.ts";
+import { LOG_ROWS } from "./log/durable_log_rows.ts";
+
+/** Every row there is. */
+export const rows: readonly RowDefinition[] = [
+  ...CHECKSUM_ROWS,
+  ...IMPORT_ROWS,
+  ...SPSC_RING_ROWS,
+  ...PUBLISH_ROWS,
+  ...DELIVER_ROWS,
+  ...DURABLE_ROWS,
+  ...LOG_ROWS,
+  ...DISK_ROWS,
+];

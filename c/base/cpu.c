@@ -1,0 +1,82 @@
+#include "base/cpu.h"
+
+#include <sched.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
+/* Set beside the features, so that "none at all" is told from "not asked yet". */
+#define KNOWN (1u << 31)
+
+static _Atomic uint32_t known_features;
+
+#if defined(__x86_64__)
+
+/* Which register files the operating system saves (XCR0). */
+static uint64_t saved_state(void) {
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+static uint32_t ask_processor(void) {
+    uint32_t a, b, c, d, features = 0;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
+    if (c & bit_SSE4_2) features |= KL_CPU_SSE42;
+    if (c & bit_PCLMUL) features |= KL_CPU_PCLMUL;
+    uint64_t saved = c & bit_OSXSAVE ? saved_state() : 0;
+    bool ymm = (saved & 0x06) == 0x06, zmm = (saved & 0xE6) == 0xE6;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return features;
+    const uint32_t wide = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+    if (b & bit_CLFLUSHOPT) features |= KL_CPU_CLFLUSHOPT;
+    if (b & bit_CLWB) features |= KL_CPU_CLWB;
+    if (ymm && (b & bit_AVX2)) features |= KL_CPU_AVX2;
+    if (zmm && (b & wide) == wide) features |= KL_CPU_AVX512;
+    if (ymm && (c & bit_VPCLMULQDQ)) features |= KL_CPU_VPCLMUL;
+    return features;
+}
+
+#elif defined(__aarch64__)
+
+static uint32_t ask_processor(void) {
+    unsigned long caps = getauxval(AT_HWCAP);
+    uint32_t features = 0;
+    if (caps & HWCAP_CRC32) features |= KL_CPU_ARM_CRC;
+    if (caps & HWCAP_DCPOP) features |= KL_CPU_ARM_DCPOP;
+    return features;
+}
+
+#else
+
+static uint32_t ask_processor(void) {
+    return 0;
+}
+
+#endif
+
+uint32_t kl_cpu_features(void) {
+    /* relaxed, both: the word is all there is to see, and every writer stores the same. */
+    uint32_t features = atomic_load_explicit(&known_features, memory_order_relaxed);
+    if (features == 0) {
+        features = ask_processor() | KNOWN;
+        atomic_store_explicit(&known_features, features, memory_order_relaxed);
+    }
+    return features & ~KNOWN;
+}
+
+uint32_t kl_cpu_count(void) {
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) {
+        int count = CPU_COUNT(&allowed);
+        if (count > 0) return (uint32_t)count;
+    }
+    /* More than 1024 processors: the fixed set is too small for the kernel's answer. */
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (uint32_t)online : 1;
+}

@@ -1,0 +1,75 @@
+// ffi/generated/lockfree.ts: made by `deno task gen` from c/. Do not edit.
+
+/** Functions of `c/lockfree/`. */
+export const LOCKFREE = {
+  /** `int32_t kl_spsc_ring_attach(const uint8_t *name, uint32_t name_bytes, uint8_t *out)` */
+  kl_spsc_ring_attach: {
+    parameters: ["buffer", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `double kl_spsc_ring_capacity_bytes(uint32_t ring)` */
+  kl_spsc_ring_capacity_bytes: {
+    parameters: ["u32"],
+    result: "f64",
+  },
+  /** `int32_t kl_spsc_ring_check(uint32_t ring)` */
+  kl_spsc_ring_check: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_spsc_ring_close(uint32_t ring)` */
+  kl_spsc_ring_close: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_spsc_ring_create(const uint8_t *name, uint32_t name_bytes, double capacity_bytes, uint32_t record_bytes, uint8_t *out)` */
+  kl_spsc_ring_create: {
+    parameters: ["buffer", "u32", "f64", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t kl_spsc_ring_peek(uint32_t ring)` */
+  kl_spsc_ring_peek: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_spsc_ring_pop(uint32_t ring, uint8_t *out, uint32_t capacity)` */
+  kl_spsc_ring_pop: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_spsc_ring_pop_many(uint32_t ring, uint8_t *out, uint32_t capacity)` */
+  kl_spsc_ring_pop_many: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `double kl_spsc_ring_pop_u32(uint32_t ring)` */
+  kl_spsc_ring_pop_u32: {
+    parameters: ["u32"],
+    result: "f64",
+  },
+  /** `int32_t kl_spsc_ring_push(uint32_t ring, const uint8_t *data, uint32_t bytes)` */
+  kl_spsc_ring_push: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_spsc_ring_push_many(uint32_t ring, const uint8_t *records, uint32_t bytes)` */
+  kl_spsc_ring_push_many: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_spsc_ring_push_u32(uint32_t ring, uint32_t value)` */
+  kl_spsc_ring_push_u32: {
+    parameters: ["u32", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_spsc_ring_remove(const uint8_t *name, uint32_t name_bytes)` */
+  kl_spsc_ring_remove: {
+    parameters: ["buffer", "u32"],
+    result: "i32",
+  },
+  /** `double kl_spsc_ring_used_bytes(uint32_t ring)` */
+  kl_spsc_ring_used_bytes: {
+    parameters: ["u32"],
+    result: "f64",
+  },
+} as const satisfies Deno.ForeignLibraryInterface;

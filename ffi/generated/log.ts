@@ -1,0 +1,101 @@
+// ffi/generated/log.ts: made by `deno task gen` from c/. Do not edit.
+
+/** Functions of `c/log/`. */
+export const LOG = {
+  /** `double kl_log_handle_append(uint32_t handle, const uint8_t *record, uint32_t bytes, uint32_t tag, uint32_t durability)` */
+  kl_log_handle_append: {
+    parameters: ["u32", "buffer", "u32", "u32", "u32"],
+    result: "f64",
+  },
+  /** `double kl_log_handle_append_many(uint32_t handle, const uint8_t *encoded, uint32_t bytes, uint32_t record_count, uint32_t tag, uint32_t durability)` */
+  kl_log_handle_append_many: {
+    parameters: ["u32", "buffer", "u32", "u32", "u32", "u32"],
+    result: "f64",
+  },
+  /** `int32_t kl_log_handle_arm_durable(uint32_t handle, double until, uint32_t completion, uint32_t token)` */
+  kl_log_handle_arm_durable: {
+    parameters: ["u32", "f64", "u32", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_log_handle_close(uint32_t handle)` */
+  kl_log_handle_close: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_log_handle_commit(uint32_t handle, double until)` */
+  kl_log_handle_commit: {
+    parameters: ["u32", "f64"],
+    result: "i32",
+  },
+  /** `double kl_log_handle_durable(uint32_t handle)` */
+  kl_log_handle_durable: {
+    parameters: ["u32"],
+    result: "f64",
+  },
+  /** `double kl_log_handle_first(uint32_t handle)` */
+  kl_log_handle_first: {
+    parameters: ["u32"],
+    result: "f64",
+  },
+  /** `int32_t kl_log_handle_flush(uint32_t handle)` */
+  kl_log_handle_flush: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `double kl_log_handle_open(const uint8_t *folder, uint32_t folder_bytes, double segment_bytes, double ring_bytes, uint32_t flags, uint32_t recovery)` */
+  kl_log_handle_open: {
+    parameters: ["buffer", "u32", "f64", "f64", "u32", "u32"],
+    result: "f64",
+  },
+  /** `int32_t kl_log_handle_recovery_text(uint32_t handle, uint8_t *out, uint32_t capacity)` */
+  kl_log_handle_recovery_text: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_log_handle_request_commit(uint32_t handle)` */
+  kl_log_handle_request_commit: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `double kl_log_handle_scan(uint32_t log, double from, uint32_t flags)` */
+  kl_log_handle_scan: {
+    parameters: ["u32", "f64", "u32"],
+    result: "f64",
+  },
+  /** `int32_t kl_log_handle_state(uint32_t handle, uint8_t *out, uint32_t capacity)` */
+  kl_log_handle_state: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `double kl_log_handle_tail(uint32_t handle)` */
+  kl_log_handle_tail: {
+    parameters: ["u32"],
+    result: "f64",
+  },
+  /** `int32_t kl_log_handle_verify(const uint8_t *folder, uint32_t folder_bytes, uint8_t *check, uint32_t check_bytes, uint8_t *out, uint32_t capacity)` */
+  kl_log_handle_verify: {
+    parameters: ["buffer", "u32", "buffer", "u32", "buffer", "u32"],
+    result: "i32",
+    nonblocking: true,
+  },
+  /** `int32_t kl_log_reader_handle_close(uint32_t handle)` */
+  kl_log_reader_handle_close: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `double kl_log_reader_handle_need(uint32_t handle)` */
+  kl_log_reader_handle_need: {
+    parameters: ["u32"],
+    result: "f64",
+  },
+  /** `int32_t kl_log_reader_handle_next(uint32_t handle, uint8_t *out, uint32_t capacity)` */
+  kl_log_reader_handle_next: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `double kl_log_reader_handle_open(const uint8_t *folder, uint32_t folder_bytes, double from, uint32_t flags)` */
+  kl_log_reader_handle_open: {
+    parameters: ["buffer", "u32", "f64", "u32"],
+    result: "f64",
+  },
+} as const satisfies Deno.ForeignLibraryInterface;

@@ -1,0 +1,61 @@
+/**
+ * Durable shared memory for Deno: the Workers and processes of one host share totally ordered topics
+ * at memory speed, and what was acknowledged survives what its acknowledgement promised - the death
+ * of a process, `kill -9`, or a power cut.
+ *
+ * Nothing is loaded at import; the C library is opened at the first use of a part, or ahead of it by
+ * {@linkcode preload}.
+ *
+ * @module
+ */
+export { KeelsonError, type KeelsonErrorOptions, STATUS } from "./lib/base/error.ts";
+export { type GroupName, libraryPath, preload } from "./ffi/library.ts";
+export {
+  type Ack,
+  Broker,
+  type BrokerStat,
+  FLAG_UNTERMINATED,
+  type Message,
+  openBroker,
+  type OpenBrokerOptions,
+  Publisher,
+  type PublisherOptions,
+  type PublisherProgress,
+  RECORD_BYTES_MAX,
+  RecordBatch,
+  Role,
+  type RoleState,
+  type SubscribeOptions,
+  Subscriber,
+  type SubscriberState,
+  type TopicInfo,
+  type TopicOptions,
+} from "./lib/broker/broker.ts";
+export {
+  type AppendDurability,
+  DurableLog,
+  type LogCheck,
+  type LogRecord,
+  type LogRecovery,
+  LogScan,
+  type LogState,
+  openLog,
+  type OpenLogOptions,
+  scanLog,
+  type ScanLogOptions,
+  type ScanRange,
+  verifyLog,
+} from "./lib/log/durable_log.ts";
+export {
+  Region,
+  type RegionAttachOptions,
+  type RegionCreateOptions,
+  type RegionParticipant,
+  type RegionPlace,
+} from "./lib/mem/region.ts";
+export {
+  SpscRing,
+  type SpscRingOptions,
+  type SpscRingWaitOptions,
+} from "./lib/lockfree/spsc_ring.ts";
+export { preloadCompletion } from "./lib/exec/completion.ts";

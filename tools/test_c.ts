@@ -1,0 +1,292 @@
+/**
+ * Builds and runs the C tests: `deno run -A tools/test_c.ts [--variant=release|debug|asan|tsan]
+ * [--compiler=gcc|clang] [part of a path or test name]`. Every `tests/c/**\/*_test.c` becomes one
+ * program with the harness and all of `c/`.
+ *
+ * @module
+ */
+import { sourceFiles, type Variant, VARIANTS } from "../ffi/checkout.ts";
+import { compileObjects, contentHash, linkInto, type PlannedObject, planObjects } from "./build.ts";
+import { compileFlags, type Compiler, findCompiler, hasSanitizer, lookFor } from "./compiler.ts";
+import { closingLine, judge, report, type TestOutcome } from "./suite.ts";
+
+/** Programs that run at once. */
+const JOBS = 2;
+const HARNESS = "tests/c/harness.c";
+/** A program that has not ended by then is killed; the harness stops single tests much earlier. */
+const PROGRAM_TIMEOUT_MS = 4 * 60 * 1000;
+
+/** What to run. */
+export interface CTestOptions {
+  root: string;
+  variant?: Variant;
+  family?: Compiler["family"];
+  /** Part of a path or of a test name. */
+  filter?: string;
+  /** Environment of the programs, beside our own. */
+  env?: Record<string, string>;
+}
+
+/** One test program. */
+interface Program {
+  source: string;
+  path: string;
+  /** Test names to run; none means all. */
+  filter: string[];
+}
+
+/** Runs the C tests and answers every outcome. */
+export async function runCTests(options: CTestOptions): Promise<TestOutcome[]> {
+  const variant = options.variant ?? "release";
+  const suite = `C (${variant}${options.family ? `, ${options.family}` : ""})`;
+  const compiler = await compilerFor(variant, options.family);
+  if (typeof compiler === "string") {
+    return [{ suite, name: `all tests [needs ${compiler}]`, outcome: "skipped", milliseconds: 0 }];
+  }
+  const { programs, failures } = await buildPrograms(options, suite, variant, compiler);
+  console.log(`${suite}: ${programs.length} programs, ${compiler.version}`);
+  const outcomes: TestOutcome[] = failures;
+  const waiting = programs.slice();
+  const worker = async () => {
+    for (let program = waiting.shift(); program; program = waiting.shift()) {
+      outcomes.push(...await runProgram(suite, program, options.env ?? {}));
+    }
+  };
+  await Promise.all(Array.from({ length: JOBS }, worker));
+  return outcomes;
+}
+
+/** The compiler for a variant, or the name of what is missing. */
+async function compilerFor(
+  variant: Variant,
+  family?: Compiler["family"],
+): Promise<Compiler | string> {
+  const wanted = family ? [family] : ["clang", "gcc"] as const;
+  const sanitizer = variant === "asan" || variant === "tsan" ? variant : undefined;
+  if (!sanitizer && !family) return await findCompiler();
+  for (const name of wanted) {
+    const compiler = await lookFor(name);
+    if (compiler && (!sanitizer || await hasSanitizer(compiler, sanitizer))) return compiler;
+  }
+  return sanitizer ?? family!;
+}
+
+/** Compiles what the selected tests need and links each; a failure is the outcome of its test. */
+async function buildPrograms(
+  { root, filter }: CTestOptions,
+  suite: string,
+  variant: Variant,
+  compiler: Compiler,
+): Promise<{ programs: Program[]; failures: TestOutcome[] }> {
+  const files: string[] = [];
+  await walk(root, "tests/c", files);
+  const tests = await selectTests(root, files, filter);
+  const graph = await includeGraph(root, files);
+  const needed = tests.map((test) => [...new Set([...unitsBehind(graph, test.source), HARNESS])]);
+  const plan = await planObjects(root, [...new Set(needed.flat())], variant, compiler);
+  const problems = await compileObjects(plan, compiler);
+  const objects = new Map(plan.map((object) => [object.source, object]));
+  await Deno.mkdir(`${root}/build/tests`, { recursive: true });
+  const programs: Program[] = [];
+  const failures: TestOutcome[] = [];
+  for (const [index, { source, names }] of tests.entries()) {
+    const parts = needed[index].map((path) => objects.get(path)!);
+    const broken = parts.filter((part) => problems.has(part.source));
+    let words = broken.map((part) => problems.get(part.source)).join("\n");
+    try {
+      if (broken.length === 0) {
+        const path = await linkProgram(root, source, variant, compiler, parts);
+        programs.push({ source, path, filter: names });
+        continue;
+      }
+    } catch (error) {
+      words = error instanceof Error ? error.message : String(error);
+    }
+    const name = `${source} compiles and links`;
+    failures.push({ suite, name, outcome: "failed", milliseconds: 0, words });
+  }
+  await removeOld(`${root}/build/tests`);
+  return { programs, failures };
+}
+
+async function linkProgram(
+  root: string,
+  source: string,
+  variant: Variant,
+  compiler: Compiler,
+  parts: PlannedObject[],
+): Promise<string> {
+  const link = compileFlags(variant, compiler).filter((flag) => /^-(fsanitize|pthread)/.test(flag));
+  const hash = await contentHash([compiler.version, ...link, ...parts.map((part) => part.hash)]);
+  const name = source.replace(/^tests\/c\//, "").replace(/\.c$/, "").replaceAll("/", "_");
+  const path = `${root}/build/tests/${name}-${variant}-${hash}`;
+  if (!await Deno.stat(path).catch(() => undefined)) {
+    await linkInto(path, [compiler.path, ...link, ...parts.map((part) => part.path)]);
+  }
+  return path;
+}
+
+/** For each file of `c/` and `tests/c/`: the files of the project it includes directly. */
+async function includeGraph(root: string, tests: string[]): Promise<Map<string, string[]>> {
+  const graph = new Map<string, string[]>();
+  const known = new Set([...sourceFiles(root), ...tests.filter((path) => /\.[ch]$/.test(path))]);
+  for (const path of known) {
+    const text = await Deno.readTextFile(`${root}/${path}`);
+    const names = [...text.matchAll(/^[ \t]*#[ \t]*include[ \t]*"([^"]+)"/gm)];
+    const paths = names.map(([, name]) => known.has(`c/${name}`) ? `c/${name}` : name);
+    graph.set(path, paths.filter((name) => known.has(name)));
+  }
+  return graph;
+}
+
+/**
+ * The sources behind a test: with each header it reaches come the sources of that header's folder
+ * which include it, and so on. A test of a low row is thus linked without the rows above it. A source
+ * that a test includes as a whole, to reach what is static in it, is not linked again.
+ */
+function unitsBehind(graph: Map<string, string[]>, test: string): string[] {
+  const reached = new Set([test]);
+  for (const path of reached) { // grows while it is walked; bounded by the files there are
+    for (const name of graph.get(path) ?? []) reached.add(name);
+    if (!path.endsWith(".h")) continue;
+    const folder = path.replace(/[^/]*$/, "");
+    for (const [source, includes] of graph) {
+      const mate = /(?<!_test)\.c$/.test(source) && source.startsWith(folder) &&
+        includes.includes(path);
+      if (mate) reached.add(source);
+    }
+  }
+  const whole = new Set(graph.get(test)?.filter((path) => path.endsWith(".c")));
+  return [...reached].filter((path) => path.endsWith(".c") && !whole.has(path)).sort();
+}
+
+/** Tests whose path holds the filter run whole, else those of their tests whose name holds it. */
+async function selectTests(
+  root: string,
+  files: string[],
+  filter?: string,
+): Promise<{ source: string; names: string[] }[]> {
+  const selected: { source: string; names: string[] }[] = [];
+  for (const source of files.filter((path) => path.endsWith("_test.c")).sort()) {
+    if (!filter || source.includes(filter)) {
+      selected.push({ source, names: [] });
+      continue;
+    }
+    const text = await Deno.readTextFile(`${root}/${source}`);
+    const names = [...text.matchAll(/^KL_TEST\((\w+)\)/gm)].map((match) => match[1])
+      .filter((name) => name.includes(filter));
+    if (names.length > 0) selected.push({ source, names });
+  }
+  return selected;
+}
+
+async function walk(root: string, folder: string, found: string[]): Promise<void> {
+  for await (const entry of Deno.readDir(`${root}/${folder}`)) {
+    const path = `${folder}/${entry.name}`;
+    if (entry.isDirectory) await walk(root, path, found);
+    else found.push(path);
+  }
+}
+
+async function runProgram(
+  suite: string,
+  { source, path, filter }: Program,
+  env: Record<string, string>,
+): Promise<TestOutcome[]> {
+  const started = performance.now();
+  const child = new Deno.Command(path, {
+    args: filter,
+    env: { TSAN_OPTIONS: "halt_on_error=1:second_deadlock_stack=1:die_after_fork=0", ...env },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const timer = setTimeout(() => child.kill("SIGKILL"), PROGRAM_TIMEOUT_MS);
+  const errors = new Response(child.stderr).text();
+  const outcomes: TestOutcome[] = [];
+  let notes: string[] = [];
+  let before = started;
+  for await (const line of lines(child.stdout)) {
+    const match = /^(ok|not ok|skip) (\w+)(?:: (.*))?$/.exec(line);
+    if (!match) {
+      notes.push(line);
+      continue;
+    }
+    const now = performance.now();
+    outcomes.push(outcomeOf(suite, match, now - before, notes));
+    notes = [];
+    before = now;
+  }
+  const { success, code, signal } = await child.status;
+  clearTimeout(timer);
+  const words = [...notes, (await errors).trim()].filter((text) => text).join("\n");
+  const failed = outcomes.filter((outcome) => outcome.outcome === "failed");
+  if (failed.length > 0 && words) failed.at(-1)!.words += `\n${words}`;
+  if (!success && failed.length === 0) {
+    const end = signal ? `was ended by ${signal}` : `exited with ${code}`;
+    const milliseconds = performance.now() - before;
+    outcomes.push({ suite, name: `${source} ${end}`, outcome: "failed", milliseconds, words });
+  }
+  console.log(
+    `${failed.length > 0 || !success ? "FAILED" : "ok"}  ${source} (${summary(outcomes)})`,
+  );
+  return outcomes;
+}
+
+function outcomeOf(
+  suite: string,
+  [, verdict, test, why]: RegExpExecArray,
+  milliseconds: number,
+  notes: string[],
+): TestOutcome {
+  const outcome = verdict === "ok" ? "passed" : verdict === "skip" ? "skipped" : "failed";
+  const tool = outcome === "skipped" ? /^needs (\w+)/.exec(why ?? "")?.[1] : undefined;
+  const name = tool ? `${test} [needs ${tool}]` : test;
+  const words = [why, ...notes].filter((text) => text).join("\n");
+  return { suite, name, outcome, milliseconds, words };
+}
+
+function summary(outcomes: TestOutcome[]): string {
+  const seconds = outcomes.reduce((sum, outcome) => sum + outcome.milliseconds, 0) / 1000;
+  return `${outcomes.length} tests, ${seconds.toFixed(1)} s`;
+}
+
+async function* lines(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  let rest = "";
+  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+    const parts = (rest + text).split("\n");
+    rest = parts.pop()!;
+    yield* parts;
+  }
+  if (rest) yield rest;
+}
+
+async function removeOld(folder: string): Promise<void> {
+  for await (const entry of Deno.readDir(folder)) {
+    const age = await Deno.stat(`${folder}/${entry.name}`).catch(() => undefined);
+    if (!age?.mtime || Date.now() - age.mtime.getTime() < 24 * 3600 * 1000) continue;
+    await Deno.remove(`${folder}/${entry.name}`).catch(() => {});
+  }
+}
+
+async function main(args: string[]): Promise<number> {
+  const options: CTestOptions = { root: import.meta.dirname!.replace(/\/tools$/, "") };
+  for (const arg of args) {
+    const [name, value] = arg.split("=");
+    if (name === "--variant" && VARIANTS.includes(value as Variant)) {
+      options.variant = value as Variant;
+    } else if (name === "--compiler" && (value === "gcc" || value === "clang")) {
+      options.family = value;
+    } else if (!arg.startsWith("-") && options.filter === undefined) {
+      options.filter = arg;
+    } else {
+      console.error(`test_c: unknown argument ${arg}`);
+      return 2;
+    }
+  }
+  const verdict = report(judge(await runCTests(options)));
+  console.log(closingLine(verdict));
+  return verdict.failed > 0 ? 1 : 0;
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));
