@@ -1,5 +1,6 @@
 /** Starts the program as a user does, and tells what it said. */
 import { preload } from "../../ffi/library.ts";
+import { ensureLibrary } from "../../tools/build.ts";
 import { openBroker } from "../../lib/broker/broker.ts";
 import type { Report } from "../../lib/app/report.ts";
 import { type NodeRecord, readNode } from "../../lib/app/node_file.ts";
@@ -17,6 +18,17 @@ export interface Ended {
 export interface StartOptions {
   env?: Record<string, string>;
   stdin?: Uint8Array | "open";
+}
+
+/**
+ * The environment of a process that runs on the debug library, which knows how to fail on demand.
+ * Built here, so that its words about building do not stand among those of the process.
+ */
+export async function debugLibrary(
+  faults: Record<string, string>,
+): Promise<Record<string, string>> {
+  await ensureLibrary("debug");
+  return { KEELSON_VARIANT: "debug", ...faults };
 }
 
 /** A running `keelson ...`. */

@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { needs } from "../allowed_skips.ts";
 import {
+  debugLibrary,
   type Ended,
   keelson,
   KeelsonProcess,
@@ -33,9 +34,9 @@ for (const [call, error, words] of FAULTS) {
     let data = "", failed: Ended = { code: 0, stdout: new Uint8Array(), stderr: "" };
     // Debug builds only; each broker process has a disk that fails for ever from its nth call on. A
     // slow disk sees fewer and larger groups.
-    for (const nth of [40, 28, 20, 16]) {
+    for (const nth of [40, 28, 20, 16, 12]) {
       data = `${folder.path}/data-${nth}`;
-      const env = { KEELSON_VARIANT: "debug", KEELSON_FAULT_IO: `${call}:${nth}:${error}:forever` };
+      const env = await debugLibrary({ KEELSON_FAULT_IO: `${call}:${nth}:${error}:forever` });
       failed = await keelson(argsOf(data, input), { env });
       if (failed.code !== 0) break;
     }

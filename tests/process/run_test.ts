@@ -4,6 +4,7 @@ import { bootId, isAlive } from "../../lib/app/process_identity.ts";
 import { readNode, writeNode } from "../../lib/app/node_file.ts";
 import type { Report } from "../../lib/app/report.ts";
 import {
+  debugLibrary,
   type Ended,
   keelson,
   KeelsonProcess,
@@ -121,7 +122,7 @@ Deno.test("run finds a record that the library dropped, repeated or swapped, and
   for (const [fault, counter] of Object.entries(counters)) {
     const KEELSON_FAULT_RECORD = `${fault}:${random(2000)}`;
     const ended = await keelson([...args, `${folder.path}/${fault}`], {
-      env: { KEELSON_VARIANT: "debug", KEELSON_FAULT_RECORD },
+      env: await debugLibrary({ KEELSON_FAULT_RECORD }),
     });
     const { lost, duplicates, outOfOrder, inputComplete } = reportOf(ended);
     assertEquals(
