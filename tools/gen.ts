@@ -14,6 +14,7 @@ import {
   HeaderError,
   type Layout,
   type Prototype,
+  readHandleKinds,
   readHeader,
   readStatusCodes,
   type StatusCode,
@@ -42,9 +43,13 @@ export async function generate(root: string): Promise<Map<string, string>> {
   refuseTwins(prototypes.map((p) => ({ name: p.name, file: p.file, line: p.line })));
   refuseTwins(layouts.map((l) => ({ name: l.type, file: `c/${l.header}`, line: l.line })));
   const codes = readStatusCodes(await Deno.readTextFile(`${root}/c/base/status.h`));
+  const kinds = readHandleKinds(await Deno.readTextFile(`${root}/c/base/handle.h`));
   const measured = await measure(root, layouts);
   const layoutHash = fnv1a(measured.map(layoutLine).join("\n"));
-  const abiVersion = fnv1a(abiLines(prototypes, codes).join("\n"));
+  const abiVersion = fnv1a(
+    [...abiLines(prototypes, codes), ...kinds.map((kind) => `${kind.name}=${kind.value}`)]
+      .join("\n"),
+  );
 
   const files = new Map<string, string>();
   const folders = [...new Set(prototypes.map((prototype) => prototype.folder))].sort();
@@ -54,6 +59,7 @@ export async function generate(root: string): Promise<Map<string, string>> {
   }
   files.set("ffi/generated/groups.ts", printGroups(folders));
   files.set("ffi/generated/status.ts", printStatus(codes));
+  files.set("ffi/generated/handle.ts", printKinds(kinds));
   files.set("ffi/generated/layout.ts", printLayout(measured, layoutHash, abiVersion));
   files.set(HASH_HEADER, printHashHeader(layoutHash, abiVersion));
   return files;
@@ -171,6 +177,18 @@ function printGroups(folders: string[]): string {
   lines.push("export type GroupName =");
   lines.push(folders.map((folder) => `  | "${folder}"`).join("\n") + ";", "");
   return lines.join("\n");
+}
+
+function printKinds(kinds: { name: string; value: number }[]): string {
+  return [
+    `// ffi/generated/handle.ts: ${MADE}`,
+    "",
+    "/** Which kind of C object a handle stands for. */",
+    "export const HANDLE = {",
+    ...kinds.map(({ name, value }) => `  ${name}: ${value},`),
+    "} as const;",
+    "",
+  ].join("\n");
 }
 
 function printStatus(codes: StatusCode[]): string {

@@ -149,3 +149,9 @@ export function readStatusCodes(text: string): StatusCode[] {
     text: meaning,
   }));
 }
+
+/** The kinds of handles, from `enum kl_handle_kind` of `c/base/handle.h`. */
+export function readHandleKinds(text: string): { name: string; value: number }[] {
+  return [...text.matchAll(/^\s*KL_HANDLE_(\w+) = (\d+),$/gm)]
+    .map(([, name, value]) => ({ name, value: Number(value) }));
+}

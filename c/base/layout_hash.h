@@ -5,6 +5,6 @@
 /* Over all layouts that TypeScript or another process reads. */
 #define KL_LAYOUT_HASH 0xa0a04246u
 /* Over all signatures and status codes that cross the FFI border. */
-#define KL_ABI_VERSION 0xb85526fcu
+#define KL_ABI_VERSION 0xfa865d22u
 
 #endif

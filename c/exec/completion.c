@@ -11,6 +11,7 @@
 #include "base/handle.h"
 #include "exec/service.h"
 #include "lockfree/spsc_ring.h"
+#include "sync/shared_object.h"
 #include "sync/thread_end.h"
 
 #define FIRED_MAX 64u /* posted by a watcher in one go; more are found at its next look */
@@ -529,18 +530,32 @@ uint32_t kl_completion_watchers(void) {
     return count;
 }
 
-/* ---- waiting for a unit of the row below, which may not know this one ---- */
+/* ---- waiting for a unit of the rows below, which may not know this one ---- */
+
+/* Arms, and leaves the handle that prepare left entered. */
+static int32_t arm_prepared(uint32_t completion, uint32_t token, uint32_t handle,
+                            kl_event_count *event, uint32_t key, double timeout_ms) {
+    uint64_t timeout_ns = timeout_ms >= 0 && timeout_ms < 9e12
+                              ? (uint64_t)(timeout_ms * (double)KL_NS_PER_MS)
+                              : KL_FOREVER;
+    int32_t status = kl_completion_arm(completion, token, event, key, timeout_ns);
+    kl_handle_leave(handle);
+    return status;
+}
 
 int32_t kl_completion_arm_spsc_ring(uint32_t completion, uint32_t token, uint32_t ring,
                                     uint32_t side, uint32_t bytes, double timeout_ms) {
     kl_event_count *event = NULL;
     uint32_t key = 0;
     int32_t status = kl_spsc_ring_prepare(ring, side, bytes, &event, &key);
-    if (status != 0) return status;
-    uint64_t timeout_ns = timeout_ms >= 0 && timeout_ms < 9e12
-                              ? (uint64_t)(timeout_ms * (double)KL_NS_PER_MS)
-                              : KL_FOREVER;
-    status = kl_completion_arm(completion, token, event, key, timeout_ns);
-    kl_handle_leave(ring);
-    return status;
+    return status == 0 ? arm_prepared(completion, token, ring, event, key, timeout_ms) : status;
+}
+
+int32_t kl_completion_arm_shared(uint32_t completion, uint32_t token, uint32_t handle,
+                                 uint32_t kind, uint32_t what, uint32_t argument,
+                                 double timeout_ms) {
+    kl_event_count *event = NULL;
+    uint32_t key = 0;
+    int32_t status = kl_shared_object_prepare(handle, kind, what, argument, &event, &key);
+    return status == 0 ? arm_prepared(completion, token, handle, event, key, timeout_ms) : status;
 }

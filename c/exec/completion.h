@@ -69,6 +69,11 @@ KL_API int32_t kl_completion_cancel(uint32_t completion, uint32_t token);
 KL_API int32_t kl_completion_arm_spsc_ring(uint32_t completion, uint32_t token, uint32_t ring,
                                            uint32_t side, uint32_t bytes, double timeout_ms);
 
+/* Waits until `what` can be done with a shared object (sync/shared_object): as above. */
+KL_API int32_t kl_completion_arm_shared(uint32_t completion, uint32_t token, uint32_t handle,
+                                        uint32_t kind, uint32_t what, uint32_t argument,
+                                        double timeout_ms);
+
 /* Posts `token` when `event` has left `key` or after about KL_EVENT_SLICE_NS (KL_OK: look again, as
  * after kl_event_count_wait), after `timeout_ns` (KL_ERR_TIMEOUT), or when the event is forgotten
  * (KL_ERR_CLOSED). 1: it has left already, nothing is armed; 0: armed; KL_ERR_HANDLE, KL_ERR_LIMIT

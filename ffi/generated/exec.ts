@@ -2,6 +2,11 @@
 
 /** Functions of `c/exec/`. */
 export const EXEC = {
+  /** `int32_t kl_completion_arm_shared(uint32_t completion, uint32_t token, uint32_t handle, uint32_t kind, uint32_t what, uint32_t argument, double timeout_ms)` */
+  kl_completion_arm_shared: {
+    parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "f64"],
+    result: "i32",
+  },
   /** `int32_t kl_completion_arm_spsc_ring(uint32_t completion, uint32_t token, uint32_t ring, uint32_t side, uint32_t bytes, double timeout_ms)` */
   kl_completion_arm_spsc_ring: {
     parameters: ["u32", "u32", "u32", "u32", "u32", "f64"],

@@ -7,6 +7,7 @@ import { FILE } from "./file.ts";
 import { LOCKFREE } from "./lockfree.ts";
 import { LOG } from "./log.ts";
 import { MEM } from "./mem.ts";
+import { SYNC } from "./sync.ts";
 
 /** One symbol group per folder of `c/`. */
 export const GROUPS = {
@@ -17,6 +18,7 @@ export const GROUPS = {
   lockfree: LOCKFREE,
   log: LOG,
   mem: MEM,
+  sync: SYNC,
 } as const;
 
 /** A folder of `c/` whose functions can be called. */
@@ -27,4 +29,5 @@ export type GroupName =
   | "file"
   | "lockfree"
   | "log"
-  | "mem";
+  | "mem"
+  | "sync";

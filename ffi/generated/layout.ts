@@ -238,4 +238,4 @@ export const KL_TOPIC_HEADER = {
 export const LAYOUT_HASH = 0xa0a04246;
 
 /** Over all signatures and status codes; the library carries the same number. */
-export const ABI_VERSION = 0xb85526fc;
+export const ABI_VERSION = 0xfa865d22;

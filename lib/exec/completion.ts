@@ -12,6 +12,7 @@ import type { Socket } from "node:net";
 import { type Symbols, symbols } from "../../ffi/library.ts";
 import { check, KeelsonError, STATUS } from "../base/error.ts";
 import { registerRingWait } from "../lockfree/spsc_ring.ts";
+import { registerSharedWait } from "../sync/shared_object.ts";
 
 /**
  * Starts a wait in C: gives `token` to be posted to `completion`, and answers 1 when there is nothing
@@ -152,18 +153,41 @@ export function closeCompletion(): void {
   doorbell?.close();
 }
 
-registerRingWait(async (ring, side, bytes, timeoutMs, signal) => {
-  const { kl_completion_arm_spsc_ring } = symbols("exec");
+/** Arms again until it is so, or the time is over. */
+async function waitUntil(
+  action: string,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+  arm: (completion: number, token: number, leftMs: number) => number,
+): Promise<boolean> {
   const endMs = timeoutMs < 0 ? Infinity : performance.now() + timeoutMs;
   for (;;) {
     const leftMs = endMs === Infinity ? -1 : Math.max(0, endMs - performance.now());
-    const status = await waitFor(
-      (completion, token) =>
-        kl_completion_arm_spsc_ring(completion, token, ring, side, bytes, leftMs),
-      signal,
-    );
+    const status = await waitFor((completion, token) => arm(completion, token, leftMs), signal);
     if (status === ALREADY) return true;
     if (status === STATUS.KL_ERR_TIMEOUT) return false;
-    if (status < 0) throw new KeelsonError(status, "wait for a ring");
+    if (status < 0) throw new KeelsonError(status, action);
   }
+}
+
+registerRingWait((ring, side, bytes, timeoutMs, signal) => {
+  const { kl_completion_arm_spsc_ring } = symbols("exec");
+  return waitUntil(
+    "wait for a ring",
+    timeoutMs,
+    signal,
+    (completion, token, leftMs) =>
+      kl_completion_arm_spsc_ring(completion, token, ring, side, bytes, leftMs),
+  );
+});
+
+registerSharedWait((action, { handle, kind, what, argument }, timeoutMs, signal) => {
+  const { kl_completion_arm_shared } = symbols("exec");
+  return waitUntil(
+    action,
+    timeoutMs,
+    signal,
+    (completion, token, leftMs) =>
+      kl_completion_arm_shared(completion, token, handle, kind, what, argument, leftMs),
+  );
 });
