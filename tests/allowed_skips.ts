@@ -59,11 +59,27 @@ export const ALLOWED_SKIPS = {
     reason: "no WebGPU adapter, not even a software one",
     present: () => false, // only an asynchronous request can tell; the test asks for itself
   },
+  emulator: {
+    reason: "no emulated arm64 (apt install qemu-user-static clang-19 lld-19 " +
+      "libc6-dev-arm64-cross libgcc-12-dev-arm64-cross)",
+    present: () => false, // only the runner asks, after it has failed to link or start a program
+  },
+  hardware: {
+    reason: "needs that machine itself, not an emulator: see EMULATOR_LACKS",
+    present: () => Deno.build.arch === "aarch64",
+  },
   cores: {
     reason: "needs two processors that run at the same time",
     present: () => navigator.hardwareConcurrency >= 2,
   },
 } as const satisfies Record<string, AllowedSkip>;
+
+/** C tests that no user-mode emulator can run, and what it lacks (robust futexes: set_robust_list fails
+ * there; advice about memory; transparent huge pages). */
+export const EMULATOR_LACKS: Readonly<Record<string, string>> = {
+  kl_region_create_and_attach_prefault_every_page:
+    "madvise: qemu-user drops every advice, MADV_POPULATE_WRITE too",
+};
 
 /**
  * A test that runs only where a tool is present; its name ends with `[needs <tool>]`.
@@ -87,6 +103,7 @@ export function needs(
 export function allowedReason(testName: string): string | undefined {
   const tool = /\[needs (\w+)\]$/.exec(testName)?.[1];
   if (!tool || !(tool in ALLOWED_SKIPS)) return undefined;
+  if (tool === "hardware") return EMULATOR_LACKS[testName.replace(/ \[.*$/, "")];
   const skip: AllowedSkip = ALLOWED_SKIPS[tool as Tool];
   return skip.present() ? undefined : skip.reason;
 }

@@ -1,13 +1,14 @@
 /**
  * Builds and runs the C tests: `deno run -A tools/test_c.ts [--variant=release|debug|asan|tsan]
- * [--compiler=gcc|clang] [part of a path or test name]`. Every `tests/c/**\/*_test.c` becomes one
- * program with the harness and all of `c/`.
+ * [--compiler=gcc|clang] [--target=arm64] [part of a path or test name]`. Every
+ * `tests/c/**\/*_test.c` becomes one program with the harness and what it includes of `c/`.
  *
  * @module
  */
 import { sourceFiles, type Variant, VARIANTS } from "../ffi/checkout.ts";
 import { compileObjects, contentHash, linkInto, type PlannedObject, planObjects } from "./build.ts";
 import { compileFlags, type Compiler, findCompiler, hasSanitizer, lookFor } from "./compiler.ts";
+import { type Cross, CROSS_TARGETS, type CrossTarget, lookForCross, testsOf } from "./cross.ts";
 import { closingLine, judge, report, type TestOutcome } from "./suite.ts";
 
 /** Programs that run at once. */
@@ -21,6 +22,8 @@ export interface CTestOptions {
   root: string;
   variant?: Variant;
   family?: Compiler["family"];
+  /** Another machine, emulated. */
+  target?: CrossTarget;
   /** Part of a path or of a test name. */
   filter?: string;
   /** Environment of the programs, beside our own. */
@@ -38,22 +41,38 @@ interface Program {
 /** Runs the C tests and answers every outcome. */
 export async function runCTests(options: CTestOptions): Promise<TestOutcome[]> {
   const variant = options.variant ?? "release";
-  const suite = `C (${variant}${options.family ? `, ${options.family}` : ""})`;
-  const compiler = await compilerFor(variant, options.family);
+  const suite = `C (${
+    [variant, options.family, options.target].filter((word) => word).join(", ")
+  })`;
+  const cross = options.target && await lookForCross(options.target);
+  const compiler = !options.target
+    ? await compilerFor(variant, options.family)
+    : cross?.compiler ?? "emulator";
   if (typeof compiler === "string") {
     return [{ suite, name: `all tests [needs ${compiler}]`, outcome: "skipped", milliseconds: 0 }];
   }
-  const { programs, failures } = await buildPrograms(options, suite, variant, compiler);
+  const { programs, failures } = await buildPrograms(options, suite, variant, compiler, cross);
   console.log(`${suite}: ${programs.length} programs, ${compiler.version}`);
   const outcomes: TestOutcome[] = failures;
   const waiting = programs.slice();
   const worker = async () => {
     for (let program = waiting.shift(); program; program = waiting.shift()) {
-      outcomes.push(...await runProgram(suite, program, options.env ?? {}));
+      if (cross) outcomes.push(...await narrow(suite, program, cross));
+      outcomes.push(...await runProgram(suite, program, options.env ?? {}, cross));
     }
   };
   await Promise.all(Array.from({ length: JOBS }, worker));
   return outcomes;
+}
+
+/** Leaves the tests that the emulator cannot run out of a program, and answers them as skipped. */
+async function narrow(suite: string, program: Program, cross: Cross): Promise<TestOutcome[]> {
+  const { run, lacking } = await testsOf(cross, program.path, program.filter);
+  program.filter = run;
+  return lacking.map((test) => {
+    const name = `${test} [needs hardware]`;
+    return { suite, name, outcome: "skipped", milliseconds: 0, words: cross.lacks(test) };
+  });
 }
 
 /** The compiler for a variant, or the name of what is missing. */
@@ -77,10 +96,12 @@ async function buildPrograms(
   suite: string,
   variant: Variant,
   compiler: Compiler,
+  cross?: Cross,
 ): Promise<{ programs: Program[]; failures: TestOutcome[] }> {
   const files: string[] = [];
   await walk(root, "tests/c", files);
-  const tests = await selectTests(root, files, filter);
+  const tests = (await selectTests(root, files, filter))
+    .filter(({ source }) => !cross || cross.runs(source));
   const graph = await includeGraph(root, files);
   const needed = tests.map((test) => [...new Set([...unitsBehind(graph, test.source), HARNESS])]);
   const plan = await planObjects(root, [...new Set(needed.flat())], variant, compiler);
@@ -95,7 +116,7 @@ async function buildPrograms(
     let words = broken.map((part) => problems.get(part.source)).join("\n");
     try {
       if (broken.length === 0) {
-        const path = await linkProgram(root, source, variant, compiler, parts);
+        const path = await linkProgram(root, source, variant, compiler, parts, cross);
         programs.push({ source, path, filter: names });
         continue;
       }
@@ -115,8 +136,10 @@ async function linkProgram(
   variant: Variant,
   compiler: Compiler,
   parts: PlannedObject[],
+  cross?: Cross,
 ): Promise<string> {
-  const link = compileFlags(variant, compiler).filter((flag) => /^-(fsanitize|pthread)/.test(flag));
+  const link = cross?.link ??
+    compileFlags(variant, compiler).filter((flag) => /^-(fsanitize|pthread)/.test(flag));
   const hash = await contentHash([compiler.version, ...link, ...parts.map((part) => part.hash)]);
   const name = source.replace(/^tests\/c\//, "").replace(/\.c$/, "").replaceAll("/", "_");
   const path = `${root}/build/tests/${name}-${variant}-${hash}`;
@@ -192,11 +215,17 @@ async function runProgram(
   suite: string,
   { source, path, filter }: Program,
   env: Record<string, string>,
+  cross?: Cross,
 ): Promise<TestOutcome[]> {
+  if (cross && filter.length === 0) return [];
   const started = performance.now();
-  const child = new Deno.Command(path, {
-    args: filter,
-    env: { TSAN_OPTIONS: "halt_on_error=1:second_deadlock_stack=1:die_after_fork=0", ...env },
+  const child = new Deno.Command(cross?.emulator ?? path, {
+    args: cross ? [path, ...filter] : filter,
+    env: {
+      TSAN_OPTIONS: "halt_on_error=1:second_deadlock_stack=1:die_after_fork=0",
+      ...cross?.env,
+      ...env,
+    },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -277,6 +306,8 @@ async function main(args: string[]): Promise<number> {
       options.variant = value as Variant;
     } else if (name === "--compiler" && (value === "gcc" || value === "clang")) {
       options.family = value;
+    } else if (name === "--target" && CROSS_TARGETS.includes(value as CrossTarget)) {
+      options.target = value as CrossTarget;
     } else if (!arg.startsWith("-") && options.filter === undefined) {
       options.filter = arg;
     } else {

@@ -85,3 +85,16 @@ for (
     assert(words.test(outcome.words!), outcome.words);
   });
 }
+
+Deno.test("runCTests() runs a lower row's tests on an emulated arm64, and no others", async () => {
+  const body = "KL_CHECK_EQ(kl_box_area(2, 3), 6);\n#ifndef __aarch64__\n#error host\n#endif\n";
+  await using tree = await treeWith({
+    "tests/c/base/box_test.c": INCLUDES + `KL_TEST(kl_box_area_multiplies) {\n${body}}\n`,
+    "tests/c/log/tall_test.c": INCLUDES + "KL_TEST(kl_tall) { KL_CHECK(true); }\n",
+  });
+  const outcomes = await runCTests({ root: tree.root, target: "arm64" });
+  if (outcomes[0].name === "all tests [needs emulator]") return; // said by the suite's own run
+  assertEquals(outcomes.map(({ name, outcome }) => [name, outcome]), [
+    ["kl_box_area_multiplies", "passed"],
+  ]);
+});
