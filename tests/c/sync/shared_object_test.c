@@ -134,10 +134,12 @@ KL_TEST(kl_shared_object_refuses_names_sizes_and_handles_that_cannot_be) {
     KL_CHECK_EQ(kl_shared_object_close(&GAUGE, foreign), KL_ERR_HANDLE);
     KL_CHECK_EQ(kl_handle_close(foreign, KL_HANDLE_LOG), KL_OK);
     char text[64];
-    uint32_t bytes, handle = create(fresh_name(text, &bytes), bytes);
+    uint32_t bytes;
+    const uint8_t *name = fresh_name(text, &bytes);
+    uint32_t handle = create(name, bytes);
     KL_CHECK_EQ(kl_shared_object_wait(handle, KL_HANDLE_COUNTER, 2, 0, 0), KL_ERR_ARGUMENT);
     kl_shared_object_close(&GAUGE, handle);
-    kl_shared_object_remove(&GAUGE, (const uint8_t *)text, bytes);
+    kl_shared_object_remove(&GAUGE, name, bytes);
 }
 
 typedef struct {
