@@ -1,5 +1,6 @@
 #include "base/cpu.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -79,4 +80,62 @@ uint32_t kl_cpu_count(void) {
     /* More than 1024 processors: the fixed set is too small for the kernel's answer. */
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     return online > 0 ? (uint32_t)online : 1;
+}
+
+/* ---- where a thread runs ---- */
+
+/* The kernel's largest: a set of another size than its own is refused when it is smaller. */
+#define SETS 8
+#define CPUS (SETS * CPU_SETSIZE)
+
+typedef struct {
+    cpu_set_t sets[SETS];
+} wide_set;
+
+static _Thread_local wide_set before_pin;
+static _Thread_local bool pinned;
+
+static bool allowed_here(wide_set *out) {
+    CPU_ZERO_S(sizeof *out, out->sets);
+    return sched_getaffinity(0, sizeof *out, out->sets) == 0;
+}
+
+int32_t kl_cpu_nth(uint32_t index) {
+    wide_set allowed;
+    if (!allowed_here(&allowed))
+        return kl_fail_errno(KL_ERR_IO, errno, "asking where this thread may run");
+    for (uint32_t cpu = 0, seen = 0; cpu < CPUS; cpu++)
+        if (CPU_ISSET_S(cpu, sizeof allowed, allowed.sets) && seen++ == index) return (int32_t)cpu;
+    return kl_fail(KL_ERR_LIMIT, "processor %u of those this thread may run on: there are %d",
+                   index, CPU_COUNT_S(sizeof allowed, allowed.sets));
+}
+
+int32_t kl_cpu_current(void) {
+    return sched_getcpu();
+}
+
+int32_t kl_cpu_pin(uint32_t cpu) {
+    if (cpu >= CPUS)
+        return kl_fail(KL_ERR_ARGUMENT, "processor %u: the largest number is %u", cpu, CPUS - 1);
+    wide_set one, before;
+    if (!pinned && !allowed_here(&before))
+        return kl_fail_errno(KL_ERR_IO, errno, "asking where this thread may run");
+    CPU_ZERO_S(sizeof one, one.sets);
+    CPU_SET_S(cpu, sizeof one, one.sets);
+    if (sched_setaffinity(0, sizeof one, one.sets) != 0) {
+        int error = errno;
+        return kl_fail_errno(error == EINVAL ? KL_ERR_ARGUMENT : KL_ERR_IO, error,
+                             "pinning this thread to processor %u", cpu);
+    }
+    if (!pinned) before_pin = before;
+    pinned = true;
+    return KL_OK;
+}
+
+int32_t kl_cpu_unpin(void) {
+    if (!pinned) return KL_OK;
+    if (sched_setaffinity(0, sizeof before_pin, before_pin.sets) != 0)
+        return kl_fail_errno(KL_ERR_IO, errno, "giving this thread its processors back");
+    pinned = false;
+    return KL_OK;
 }

@@ -1,4 +1,4 @@
-/* cpu: how many processors, what they can, and how to wait politely.
+/* cpu: how many processors, what they can, where a thread runs, and how to wait politely.
  *
  * The features are read from the processor once, at the first call, and never change after.
  * Every thread that races to be first computes the same value, so the store needs no order.
@@ -27,6 +27,21 @@
 KL_API uint32_t kl_cpu_count(void);
 
 KL_API uint32_t kl_cpu_features(void);
+
+/* The number of the `index`-th processor (from 0, rising) the calling thread may run on, for
+ * kl_cpu_pin; KL_ERR_LIMIT: it may run on fewer. Ask before pinning: a pinned thread has one. */
+KL_API int32_t kl_cpu_nth(uint32_t index);
+
+/* The processor the calling thread runs on right now; -1 when the system does not say. */
+KL_API int32_t kl_cpu_current(void);
+
+/* The calling thread runs on processor `cpu` only, until the next pin or unpin. KL_ERR_ARGUMENT (there
+ * is no such processor, or this process may not use it: nothing changed), KL_ERR_IO. Threads that it
+ * starts inherit the pin. */
+KL_API int32_t kl_cpu_pin(uint32_t cpu);
+
+/* Gives the calling thread back what it could run on before its first pin. KL_OK without a pin. */
+KL_API int32_t kl_cpu_unpin(void);
 
 /* In a loop that waits for another core: saves power and lets the sibling thread run. */
 static inline void kl_cpu_pause(void) {

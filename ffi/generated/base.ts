@@ -27,10 +27,30 @@ export const BASE = {
     parameters: [],
     result: "u32",
   },
+  /** `int32_t kl_cpu_current(void)` */
+  kl_cpu_current: {
+    parameters: [],
+    result: "i32",
+  },
   /** `uint32_t kl_cpu_features(void)` */
   kl_cpu_features: {
     parameters: [],
     result: "u32",
+  },
+  /** `int32_t kl_cpu_nth(uint32_t index)` */
+  kl_cpu_nth: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_cpu_pin(uint32_t cpu)` */
+  kl_cpu_pin: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_cpu_unpin(void)` */
+  kl_cpu_unpin: {
+    parameters: [],
+    result: "i32",
   },
   /** `uint32_t kl_handle_live(uint32_t kind)` */
   kl_handle_live: {

@@ -234,8 +234,22 @@ export const KL_TOPIC_HEADER = {
   laneBytes: 32,
 } as const;
 
+/** `kl_work_deque_header`: its size and the offset of each field. */
+export const KL_WORK_DEQUE_HEADER = {
+  bytes: 320,
+  bottom: 0,
+  current: 8,
+  state: 16,
+  magic: 64,
+  version: 68,
+  capacity: 72,
+  top: 128,
+  owner: 192,
+  workEvent: 256,
+} as const;
+
 /** Over all layouts; the library carries the same number. */
-export const LAYOUT_HASH = 0xa0a04246;
+export const LAYOUT_HASH = 0x8904cd44;
 
 /** Over all signatures and status codes; the library carries the same number. */
-export const ABI_VERSION = 0xfa865d22;
+export const ABI_VERSION = 0x432e45ec;

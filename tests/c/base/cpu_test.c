@@ -47,3 +47,26 @@ KL_TEST(kl_cpu_features_agree_with_the_compiler) {
 KL_TEST(kl_cpu_pause_comes_back) {
     for (int i = 0; i < 1000; i++) kl_cpu_pause();
 }
+
+static void pin(void *argument, uint32_t index) {
+    (void)argument;
+    uint32_t count = kl_cpu_count();
+    int32_t cpu = kl_cpu_nth(index % count);
+    KL_CHECK(cpu >= 0);
+    KL_CHECK_EQ(kl_cpu_pin((uint32_t)cpu), KL_OK);
+    KL_CHECK_EQ(kl_cpu_current(), cpu);
+    KL_CHECK_EQ(kl_cpu_nth(0), cpu);
+    KL_CHECK_EQ(kl_cpu_nth(1), KL_ERR_LIMIT);
+    KL_CHECK_EQ(kl_cpu_pin(8191), KL_ERR_ARGUMENT); /* not there: nothing changes */
+    KL_CHECK_EQ(kl_cpu_pin(UINT32_MAX), KL_ERR_ARGUMENT);
+    KL_CHECK_EQ(kl_cpu_count(), 1);
+    KL_CHECK_EQ(kl_cpu_unpin(), KL_OK);
+    KL_CHECK_EQ(kl_cpu_count(), count);
+    KL_CHECK_EQ(kl_cpu_unpin(), KL_OK);
+}
+
+KL_TEST(kl_cpu_pin_holds_the_thread_that_asks_and_no_other) {
+    uint32_t count = kl_cpu_count();
+    kl_test_threads(3, pin, NULL);
+    KL_CHECK_EQ(kl_cpu_count(), count);
+}

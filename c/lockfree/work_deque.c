@@ -1,0 +1,218 @@
+#include "lockfree/work_deque.h"
+
+#include <string.h>
+
+static_assert(sizeof(kl_work_deque_header) % KL_LINE_BYTES == 0, "slots start on a line");
+static_assert(KL_WORK_DEQUE_CAPACITY_MIN >= 2, "the last task is never the one that fills it");
+
+static bool is_capacity(uint64_t capacity) {
+    return capacity >= KL_WORK_DEQUE_CAPACITY_MIN && capacity <= KL_WORK_DEQUE_CAPACITY_MAX &&
+           (capacity & (capacity - 1)) == 0;
+}
+
+uint64_t kl_work_deque_memory_bytes(uint64_t capacity) {
+    return is_capacity(capacity) ? KL_WORK_DEQUE_HEADER_BYTES + capacity * sizeof(uint64_t) : 0;
+}
+
+int32_t kl_work_deque_format(void *memory, uint64_t capacity) {
+    if (!is_capacity(capacity))
+        return kl_fail(
+            KL_ERR_ARGUMENT, "a deque of %llu tasks: the capacity is a power of two from %u to %u",
+            (unsigned long long)capacity, KL_WORK_DEQUE_CAPACITY_MIN, KL_WORK_DEQUE_CAPACITY_MAX);
+    kl_work_deque_header *header = memory;
+    memset(memory, 0, sizeof *header);
+    header->magic = KL_WORK_DEQUE_MAGIC;
+    header->version = KL_WORK_DEQUE_VERSION;
+    header->capacity = (uint32_t)capacity;
+    return KL_OK;
+}
+
+static uint64_t position(uint64_t top) {
+    return top & ~KL_WORK_DEQUE_OWNER;
+}
+
+static int32_t impossible(uint64_t top, uint64_t bottom) {
+    return kl_fail(KL_ERR_CORRUPT, "the deque's positions cannot be: top %llu, bottom %llu",
+                   (unsigned long long)top, (unsigned long long)bottom);
+}
+
+int32_t kl_work_deque_grip(kl_work_deque *deque, void *memory, uint64_t memory_bytes) {
+    kl_work_deque_header *header = memory;
+    memset(deque, 0, sizeof *deque);
+    if (memory_bytes < KL_WORK_DEQUE_HEADER_BYTES)
+        return kl_fail(KL_ERR_CORRUPT, "%llu bytes cannot hold a deque",
+                       (unsigned long long)memory_bytes);
+    if (header->magic != KL_WORK_DEQUE_MAGIC)
+        return kl_fail(KL_ERR_CORRUPT, "no deque here: magic 0x%08x", header->magic);
+    if (header->version != KL_WORK_DEQUE_VERSION)
+        return kl_fail(KL_ERR_VERSION, "deque version %u, this build knows %u", header->version,
+                       KL_WORK_DEQUE_VERSION);
+    uint64_t capacity = header->capacity; /* read once: memory may change under us */
+    if (!is_capacity(capacity) ||
+        capacity > (memory_bytes - KL_WORK_DEQUE_HEADER_BYTES) / sizeof(uint64_t))
+        return kl_fail(KL_ERR_CORRUPT, "deque of %llu tasks in %llu bytes of memory",
+                       (unsigned long long)capacity, (unsigned long long)memory_bytes);
+    deque->header = header;
+    deque->slots = (_Atomic uint64_t *)(void *)((uint8_t *)memory + KL_WORK_DEQUE_HEADER_BYTES);
+    deque->mask = capacity - 1;
+    deque->span = 2 * capacity;
+    /* relaxed: who owns it is arranged by the caller, or by claim, which reads it again. */
+    deque->bottom = atomic_load_explicit(&header->bottom, memory_order_relaxed) & ~1ull;
+    deque->top_seen = deque->bottom - deque->span; /* full, until the first push looks */
+    deque->state = atomic_load_explicit(&header->state, memory_order_relaxed);
+    return KL_OK;
+}
+
+/* ---- the owner ---- */
+
+int32_t kl_work_deque_look_for_space_so(kl_work_deque *deque) {
+    /* acquire: partner is the release of the thief that moved top; it read the slot before. */
+    uint64_t top = atomic_load_explicit(&deque->header->top, memory_order_acquire);
+    uint64_t used = deque->bottom - position(top);
+    if (used > deque->span) return impossible(top, deque->bottom);
+    deque->top_seen = position(top);
+    return used < deque->span ? KL_OK : KL_ERR_AGAIN;
+}
+
+/* bottom stands on the task at deque->bottom, which thieves may see too, or have. */
+int32_t kl_work_deque_pop_last_so(kl_work_deque *deque, uint64_t top, uint64_t *task) {
+    uint64_t at = deque->bottom, behind = at + 2;
+    int32_t status = KL_ERR_AGAIN;
+    if (position(top) == at) {
+        /* relaxed, both: the task is in `task` already; the order of changes of one word is enough
+         * to decide between us and the thieves. */
+        if (atomic_compare_exchange_strong_explicit(&deque->header->top, &top,
+                                                    behind | KL_WORK_DEQUE_OWNER,
+                                                    memory_order_relaxed, memory_order_relaxed))
+            status = KL_OK;
+    }
+    if (status != KL_OK && position(top) != behind) status = impossible(top, at);
+    kl_work_deque_note_so(deque, status == KL_OK ? KL_WORK_DEQUE_TAKEN : 0);
+    deque->bottom = behind;
+    if (status != KL_ERR_CORRUPT) deque->top_seen = behind;
+    /* relaxed: there is nothing below it to be seen. */
+    atomic_store_explicit(&deque->header->bottom, behind, memory_order_relaxed);
+    if (status != KL_OK) *task = 0;
+    return status;
+}
+
+int32_t kl_work_deque_current_so(kl_work_deque *deque, uint64_t *task) {
+    if (deque->state != KL_WORK_DEQUE_TAKEN) return KL_ERR_AGAIN;
+    /* relaxed: our own store, or our predecessor's, whom the claim synchronized us with. */
+    *task = atomic_load_explicit(&deque->header->current, memory_order_relaxed);
+    return KL_OK;
+}
+
+/* ---- taking over ---- */
+
+/* What the owner before us left: it is dead or gone, thieves are at work. Each step leaves
+ * something that the next successor would mend in the same way. */
+static int32_t recover(kl_work_deque *deque) {
+    kl_work_deque_header *header = deque->header;
+    /* relaxed, all: the compare-exchange of owner, and the death itself, came before. */
+    uint64_t state = atomic_load_explicit(&header->state, memory_order_relaxed);
+    uint64_t bottom = atomic_load_explicit(&header->bottom, memory_order_relaxed);
+    /* acquire: partner is the release of the thief that moved top. */
+    uint64_t top = atomic_load_explicit(&header->top, memory_order_acquire);
+    if ((bottom & 1) != 0) return impossible(top, bottom);
+    bool taking = (state & 1) != 0;
+    uint64_t at = state & ~1ull;
+    if (taking && bottom != at && bottom != at + 2) return impossible(top, bottom);
+    if (!taking && state != 0 && state != KL_WORK_DEQUE_TAKEN) return impossible(top, bottom);
+    uint64_t behind = taking ? at + 2 : bottom;
+    /* Died while it gave back a bottom that it lowered for the last task. */
+    if (position(top) == behind + 2 && !taking) behind += 2;
+    if (behind - position(top) > deque->span) return impossible(top, bottom);
+    if (taking) /* back into the deque, or a thief's, or, when it won the last one, the owner's */
+        state = top == (behind | KL_WORK_DEQUE_OWNER) ? KL_WORK_DEQUE_TAKEN : 0;
+    deque->bottom = behind;
+    deque->top_seen = position(top);
+    if (behind != bottom) /* release: as in pop_so. */
+        atomic_store_explicit(&header->bottom, behind, memory_order_release);
+    kl_work_deque_note_so(deque, state);
+    return KL_OK;
+}
+
+int32_t kl_work_deque_claim(kl_work_deque *deque, kl_region *region, uint32_t self) {
+    _Atomic uint32_t *owner_word = &deque->header->owner;
+    KL_ASSERT(self != 0);
+    if (self == 0) return KL_ERR_BUG; /* not joined */
+    /* acquire: partner is the release in kl_work_deque_release and of an earlier claim. */
+    uint32_t owner = atomic_load_explicit(owner_word, memory_order_acquire);
+    uint32_t before = owner;
+    if (owner == self) return KL_OK;
+    if (owner != 0 && kl_region_thread_alive(region, owner))
+        return kl_fail(KL_ERR_LOCKED, "the deque has a live owner (thread slot %u of its region)",
+                       owner & 0xffu);
+    /* acq_rel: partner is itself elsewhere; exactly one replaces a dead owner. */
+    if (!atomic_compare_exchange_strong_explicit(owner_word, &owner, self, memory_order_acq_rel,
+                                                 memory_order_relaxed))
+        return kl_fail(KL_ERR_LOCKED, "another thread just became the owner of the deque");
+    int32_t status = recover(deque);
+    if (status != KL_OK) return status;
+    return before == 0 ? KL_OK : KL_OWNER_DEAD;
+}
+
+void kl_work_deque_release(kl_work_deque *deque, uint32_t self) {
+    /* release: partner is the acquire in claim. Compare: only what is ours. */
+    atomic_compare_exchange_strong_explicit(&deque->header->owner, &self, 0, memory_order_release,
+                                            memory_order_relaxed);
+}
+
+/* ---- thieves ---- */
+
+/* A bottom further away from `top` than there is room for: top moved on meanwhile, or it cannot be. */
+static int32_t too_far(const kl_work_deque *deque, uint64_t top, uint64_t bottom) {
+    /* relaxed: it moved or it did not. */
+    uint64_t again = atomic_load_explicit(&deque->header->top, memory_order_relaxed);
+    return again == top ? impossible(top, bottom) : KL_WORK_DEQUE_LOST;
+}
+
+int32_t kl_work_deque_steal_mc(const kl_work_deque *deque, uint64_t *tasks, uint32_t most) {
+    kl_work_deque_header *header = deque->header;
+    uint32_t taken = 0, goal = most < KL_WORK_DEQUE_BATCH_MAX ? most : KL_WORK_DEQUE_BATCH_MAX;
+    if (most == 0) return kl_fail(KL_ERR_ARGUMENT, "a theft of 0 tasks: at least 1");
+    /* relaxed: ordered by the fence. */
+    uint64_t top = atomic_load_explicit(&header->top, memory_order_relaxed);
+    while (taken < goal) {
+        /* seq_cst: partner is the fence in pop_so. The owner may have taken what we counted, so each
+         * task is looked at again. */
+        atomic_thread_fence(memory_order_seq_cst);
+        /* acquire: partner is the release in push_so; the slot is filled. */
+        uint64_t bottom = atomic_load_explicit(&header->bottom, memory_order_acquire);
+        uint64_t used = bottom - position(top);
+        if ((int64_t)used <= 0) return taken > 0 ? (int32_t)taken : KL_ERR_AGAIN;
+        if (used > deque->span || (used & 1) != 0)
+            return taken > 0 ? (int32_t)taken : too_far(deque, top, bottom);
+        if (taken == 0 && goal > (used / 2 + 1) / 2) goal = (uint32_t)((used / 2 + 1) / 2);
+        /* relaxed: the compare-exchange tells whether it was still this task. */
+        uint64_t task =
+            atomic_load_explicit(&deque->slots[top >> 1 & deque->mask], memory_order_relaxed);
+        /* release: partner is the acquire in look_for_space_so; the slot was read before. */
+        if (!atomic_compare_exchange_strong_explicit(&header->top, &top, position(top) + 2,
+                                                     memory_order_release, memory_order_relaxed))
+            return taken > 0 ? (int32_t)taken : KL_WORK_DEQUE_LOST;
+        tasks[taken++] = task;
+        top = position(top) + 2;
+    }
+    return (int32_t)taken;
+}
+
+/* ---- any ---- */
+
+uint32_t kl_work_deque_count(const kl_work_deque *deque) {
+    /* Top first: both may move, and a bottom that is too new is cut to what can be. acquire: keeps
+     * the order. */
+    uint64_t top = position(atomic_load_explicit(&deque->header->top, memory_order_acquire));
+    uint64_t used = atomic_load_explicit(&deque->header->bottom, memory_order_relaxed) - top;
+    if ((int64_t)used <= 0) return 0;
+    return (uint32_t)((used < deque->span ? used : deque->span) / 2);
+}
+
+int32_t kl_work_deque_verify(const kl_work_deque *deque) {
+    /* relaxed, both: nobody is in a call. */
+    uint64_t top = atomic_load_explicit(&deque->header->top, memory_order_relaxed);
+    uint64_t bottom = atomic_load_explicit(&deque->header->bottom, memory_order_relaxed);
+    uint64_t used = bottom - position(top);
+    return used <= deque->span && (used & 1) == 0 ? KL_OK : impossible(top, bottom);
+}
