@@ -3,7 +3,7 @@
 #define KL_BASE_LAYOUT_HASH_H
 
 /* Over all layouts that TypeScript or another process reads. */
-#define KL_LAYOUT_HASH 0x8904cd44u
+#define KL_LAYOUT_HASH 0x5e5dc443u
 /* Over all signatures and status codes that cross the FFI border. */
 #define KL_ABI_VERSION 0x432e45ecu
 

@@ -215,6 +215,17 @@ export const KL_SPSC_RING_HEADER = {
   spaceEvent: 320,
 } as const;
 
+/** `kl_task_graph_outcome`: its size and the offset of each field. */
+export const KL_TASK_GRAPH_OUTCOME = {
+  bytes: 24,
+  done: 0,
+  failed: 4,
+  skipped: 8,
+  cancelled: 12,
+  firstFailed: 16,
+  status: 20,
+} as const;
+
 /** `kl_topic_cursor`: its size and the offset of each field. */
 export const KL_TOPIC_CURSOR = {
   bytes: 64,
@@ -249,7 +260,7 @@ export const KL_WORK_DEQUE_HEADER = {
 } as const;
 
 /** Over all layouts; the library carries the same number. */
-export const LAYOUT_HASH = 0x8904cd44;
+export const LAYOUT_HASH = 0x5e5dc443;
 
 /** Over all signatures and status codes; the library carries the same number. */
 export const ABI_VERSION = 0x432e45ec;
