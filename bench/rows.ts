@@ -10,6 +10,7 @@ import { DURABLE_ROWS } from "./broker/durable_rows.ts";
 import { PUBLISH_ROWS } from "./broker/publish_rows.ts";
 import { IMPORT_ROWS } from "./ffi/import_rows.ts";
 import type { RowDefinition } from "./frame/row.ts";
+import { QUEUE_ROWS } from "./lockfree/queue_rows.ts";
 import { SPSC_RING_ROWS } from "./lockfree/spsc_ring_rows.ts";
 import { LOG_ROWS } from "./log/durable_log_rows.ts";
 
@@ -18,6 +19,7 @@ export const rows: readonly RowDefinition[] = [
   ...CHECKSUM_ROWS,
   ...IMPORT_ROWS,
   ...SPSC_RING_ROWS,
+  ...QUEUE_ROWS,
   ...PUBLISH_ROWS,
   ...DELIVER_ROWS,
   ...DURABLE_ROWS,

@@ -140,7 +140,7 @@ async function run(
 
 /** The oldest CPU we run on; newer instructions are chosen at run time. x86-64-v2 spelt out, so
  * that compilers older than its name know it too. */
-function machineFlags(arch: string = Deno.build.arch): string[] {
+export function machineFlags(arch: string = Deno.build.arch): string[] {
   if (arch === "x86_64") {
     return ["-march=x86-64", "-msse3", "-mssse3", "-msse4.1", "-msse4.2", "-mpopcnt", "-mcx16"];
   }

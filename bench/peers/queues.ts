@@ -1,0 +1,87 @@
+/**
+ * The queues of other libraries; all run the lines of `bench/lockfree/queue_drive.h`.
+ *
+ * @module
+ */
+import type { PeerProgram } from "../frame/peer_program.ts";
+import type { Contender } from "../frame/row.ts";
+
+/** A peer and its program, for {@linkcode peerSide}. */
+export type QueuePeer = Omit<Contender, "kind" | "open"> & { program: PeerProgram };
+
+const IN_ONE_PROCESS = "threads of one process only";
+
+/** Concurrency Kit, one producer and one consumer. */
+export const CK_RING_SPSC: QueuePeer = {
+  name: "ck_ring spsc",
+  note: "Concurrency Kit, capacity less one; no calls for batches",
+  program: {
+    source: "bench/peers/ck_ring_spsc.c",
+    header: "ck_ring.h",
+    package: "libck-dev",
+    flags: ["-lck"],
+  },
+};
+
+/** Concurrency Kit, many of both. */
+export const CK_RING_MPMC: QueuePeer = {
+  name: "ck_ring mpmc",
+  note: "Concurrency Kit; a producer that stands still between reserve and commit stops all others",
+  weaker: "one dead producer stops it for ever",
+  program: {
+    source: "bench/peers/ck_ring_mpmc.c",
+    header: "ck_ring.h",
+    package: "libck-dev",
+    flags: ["-lck"],
+  },
+};
+
+/** moodycamel, one producer and one consumer. */
+export const READERWRITERQUEUE: QueuePeer = {
+  name: "moodycamel ReaderWriterQueue",
+  note: "room allocated beforehand, try_enqueue and try_dequeue; no calls for batches",
+  weaker: IN_ONE_PROCESS,
+  program: {
+    source: "bench/peers/readerwriterqueue.cpp",
+    header: "readerwriterqueue/readerwriterqueue.h",
+    package: "libreaderwriterqueue-dev",
+  },
+};
+
+/** moodycamel, many of both. */
+export const CONCURRENTQUEUE: QueuePeer = {
+  name: "moodycamel ConcurrentQueue",
+  note: "a token for each thread, bulk calls for batches; unbounded",
+  weaker: `not linearizable: one queue for each producer; ${IN_ONE_PROCESS}`,
+  program: {
+    source: "bench/peers/concurrentqueue.cpp",
+    header: "concurrentqueue/concurrentqueue.h",
+    package: "libconcurrentqueue-dev",
+  },
+};
+
+/** oneTBB. */
+export const TBB_QUEUE: QueuePeer = {
+  name: "oneTBB concurrent_queue",
+  note: "unbounded; no calls for batches",
+  weaker: IN_ONE_PROCESS,
+  program: {
+    source: "bench/peers/tbb_queue.cpp",
+    header: "tbb/concurrent_queue.h",
+    package: "libtbb-dev",
+    flags: ["-DTBB_QUEUE=tbb::concurrent_queue", "-ltbb"],
+  },
+};
+
+/** oneTBB with a capacity. */
+export const TBB_BOUNDED_QUEUE: QueuePeer = {
+  name: "oneTBB concurrent_bounded_queue",
+  note: "its capacity is not set: a full one would block in the call; no calls for batches",
+  weaker: IN_ONE_PROCESS,
+  program: {
+    source: "bench/peers/tbb_queue.cpp",
+    header: "tbb/concurrent_queue.h",
+    package: "libtbb-dev",
+    flags: ["-DTBB_QUEUE=tbb::concurrent_bounded_queue", "-ltbb"],
+  },
+};
