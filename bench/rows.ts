@@ -10,9 +10,11 @@ import { DURABLE_ROWS } from "./broker/durable_rows.ts";
 import { PUBLISH_ROWS } from "./broker/publish_rows.ts";
 import { IMPORT_ROWS } from "./ffi/import_rows.ts";
 import type { RowDefinition } from "./frame/row.ts";
+import { DEQUE_ROWS } from "./lockfree/deque_rows.ts";
 import { QUEUE_ROWS } from "./lockfree/queue_rows.ts";
 import { SPSC_RING_ROWS } from "./lockfree/spsc_ring_rows.ts";
 import { LOG_ROWS } from "./log/durable_log_rows.ts";
+import { LOCK_ROWS } from "./sync/lock_rows.ts";
 
 /** Every row there is. */
 export const rows: readonly RowDefinition[] = [
@@ -20,6 +22,8 @@ export const rows: readonly RowDefinition[] = [
   ...IMPORT_ROWS,
   ...SPSC_RING_ROWS,
   ...QUEUE_ROWS,
+  ...DEQUE_ROWS,
+  ...LOCK_ROWS,
   ...PUBLISH_ROWS,
   ...DELIVER_ROWS,
   ...DURABLE_ROWS,

@@ -6,7 +6,7 @@
  */
 import { bareProgram } from "./bare_program.ts";
 import { type PeerProgram, peerProgram } from "./peer_program.ts";
-import type { BenchContext, Contender, Sample, Session } from "./row.ts";
+import type { BenchContext, Contender, Floor, RowDefinition, Sample, Session } from "./row.ts";
 
 /** What the programs of a row are to do. */
 export interface ProgramWork {
@@ -37,9 +37,12 @@ export function ownBaseline(
   return { name, kind: "baseline", note, ...ownProgram(source, work) };
 }
 
-/** Another's library. */
+/** Another's library, and the program of `bench/peers/` that uses it. */
+export type PeerLibrary = Omit<Contender, "kind" | "open"> & { program: PeerProgram };
+
+/** It as a side of a row. */
 export function peerSide(
-  side: Omit<Contender, "kind" | "open"> & { program: PeerProgram },
+  side: PeerLibrary,
   work: (context: BenchContext) => ProgramWork,
 ): Contender {
   const { program, ...rest } = side;
@@ -47,6 +50,51 @@ export function peerSide(
     ...rest,
     kind: "peer",
     open: async (context) => session(await peerProgram(program, context.smoke), work(context)),
+  };
+}
+
+/** A row whose sides are all programs with the same arguments: where lower is better. */
+export interface ProgramRow {
+  group: string;
+  name: string;
+  unit: string;
+  note?: string;
+  /** Our C source. */
+  source: string;
+  work: (context: BenchContext) => ProgramWork;
+  /** Not above this, where the target is a figure. */
+  limit?: number;
+  /** Further floors. */
+  floors?: Floor[];
+  /** Peers we have to be equal to. */
+  equals?: PeerLibrary[];
+  /** Peers that are shown: they promise less, or are known to be slower. */
+  shown?: PeerLibrary[];
+  baselines?: Contender[];
+}
+
+/** Enough rounds for a claim of equality; one suffices to see that a row runs. */
+export const PROGRAM_ROUNDS = { smoke: 1, full: 15 };
+
+/** The row that runs them. */
+export function programRow(row: ProgramRow): RowDefinition {
+  const { group, name, unit, note, source, work, limit, equals = [], shown = [] } = row;
+  const floors: Floor[] = limit === undefined ? [] : [{ kind: "absolute", value: limit }];
+  floors.push(...row.floors ?? []);
+  for (const peer of equals) floors.push({ kind: "equal", to: peer.name });
+  return {
+    group,
+    name,
+    unit,
+    note,
+    better: "lower",
+    rounds: PROGRAM_ROUNDS,
+    floors,
+    own: ownProgram(source, work),
+    others: [
+      ...[...equals, ...shown].map((peer) => peerSide(peer, work)),
+      ...row.baselines ?? [],
+    ],
   };
 }
 

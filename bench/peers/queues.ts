@@ -3,16 +3,12 @@
  *
  * @module
  */
-import type { PeerProgram } from "../frame/peer_program.ts";
-import type { Contender } from "../frame/row.ts";
-
-/** A peer and its program, for {@linkcode peerSide}. */
-export type QueuePeer = Omit<Contender, "kind" | "open"> & { program: PeerProgram };
+import type { PeerLibrary } from "../frame/program_side.ts";
 
 const IN_ONE_PROCESS = "threads of one process only";
 
 /** Concurrency Kit, one producer and one consumer. */
-export const CK_RING_SPSC: QueuePeer = {
+export const CK_RING_SPSC: PeerLibrary = {
   name: "ck_ring spsc",
   note: "Concurrency Kit, capacity less one; no calls for batches",
   program: {
@@ -24,7 +20,7 @@ export const CK_RING_SPSC: QueuePeer = {
 };
 
 /** Concurrency Kit, many of both. */
-export const CK_RING_MPMC: QueuePeer = {
+export const CK_RING_MPMC: PeerLibrary = {
   name: "ck_ring mpmc",
   note: "Concurrency Kit; a producer that stands still between reserve and commit stops all others",
   weaker: "one dead producer stops it for ever",
@@ -37,7 +33,7 @@ export const CK_RING_MPMC: QueuePeer = {
 };
 
 /** moodycamel, one producer and one consumer. */
-export const READERWRITERQUEUE: QueuePeer = {
+export const READERWRITERQUEUE: PeerLibrary = {
   name: "moodycamel ReaderWriterQueue",
   note: "room allocated beforehand, try_enqueue and try_dequeue; no calls for batches",
   weaker: IN_ONE_PROCESS,
@@ -49,7 +45,7 @@ export const READERWRITERQUEUE: QueuePeer = {
 };
 
 /** moodycamel, many of both. */
-export const CONCURRENTQUEUE: QueuePeer = {
+export const CONCURRENTQUEUE: PeerLibrary = {
   name: "moodycamel ConcurrentQueue",
   note: "a token for each thread, bulk calls for batches; unbounded",
   weaker: `not linearizable: one queue for each producer; ${IN_ONE_PROCESS}`,
@@ -61,7 +57,7 @@ export const CONCURRENTQUEUE: QueuePeer = {
 };
 
 /** oneTBB. */
-export const TBB_QUEUE: QueuePeer = {
+export const TBB_QUEUE: PeerLibrary = {
   name: "oneTBB concurrent_queue",
   note: "unbounded; no calls for batches",
   weaker: IN_ONE_PROCESS,
@@ -74,7 +70,7 @@ export const TBB_QUEUE: QueuePeer = {
 };
 
 /** oneTBB with a capacity. */
-export const TBB_BOUNDED_QUEUE: QueuePeer = {
+export const TBB_BOUNDED_QUEUE: PeerLibrary = {
   name: "oneTBB concurrent_bounded_queue",
   note: "its capacity is not set: a full one would block in the call; no calls for batches",
   weaker: IN_ONE_PROCESS,
