@@ -1,7 +1,9 @@
 /**
- * Builds and runs the C tests: `deno run -A tools/test_c.ts [--variant=release|debug|asan|tsan]
+ * Builds and runs the C tests: `deno run -A tools/test_c.ts [--variant=release|debug|asan|tsan|hooked]
  * [--compiler=gcc|clang] [--target=arm64] [part of a path or test name]`. Every
- * `tests/c/**\/*_test.c` becomes one program with the harness and what it includes of `c/`.
+ * `tests/c/**\/*_test.c` becomes one program with the harness and what it includes of `c/`. Those
+ * called `*_steps_test.c` and `*_model.c` are hooked (tools/hooked.ts): they run with the variants
+ * release and debug, and alone with `--variant=hooked`.
  *
  * @module
  */
@@ -9,6 +11,7 @@ import { sourceFiles, type Variant, VARIANTS } from "../ffi/checkout.ts";
 import { compileObjects, contentHash, linkInto, type PlannedObject, planObjects } from "./build.ts";
 import { compileFlags, type Compiler, findCompiler, hasSanitizer, lookFor } from "./compiler.ts";
 import { type Cross, CROSS_TARGETS, type CrossTarget, lookForCross, testsOf } from "./cross.ts";
+import { isHooked, linkHooked, planHooked, type ProgramKind, programKind } from "./hooked.ts";
 import { closingLine, judge, report, type TestOutcome } from "./suite.ts";
 
 /** Programs that run at once. */
@@ -20,7 +23,7 @@ const PROGRAM_TIMEOUT_MS = 4 * 60 * 1000;
 /** What to run. */
 export interface CTestOptions {
   root: string;
-  variant?: Variant;
+  variant?: Variant | "hooked";
   family?: Compiler["family"];
   /** Another machine, emulated. */
   target?: CrossTarget;
@@ -41,17 +44,18 @@ interface Program {
 /** Runs the C tests and answers every outcome. */
 export async function runCTests(options: CTestOptions): Promise<TestOutcome[]> {
   const variant = options.variant ?? "release";
+  const own = variant === "hooked" ? "release" : variant;
   const suite = `C (${
     [variant, options.family, options.target].filter((word) => word).join(", ")
   })`;
   const cross = options.target && await lookForCross(options.target);
   const compiler = !options.target
-    ? await compilerFor(variant, options.family)
+    ? await compilerFor(own, options.family)
     : cross?.compiler ?? "emulator";
   if (typeof compiler === "string") {
     return [{ suite, name: `all tests [needs ${compiler}]`, outcome: "skipped", milliseconds: 0 }];
   }
-  const { programs, failures } = await buildPrograms(options, suite, variant, compiler, cross);
+  const { programs, failures } = await buildPrograms(options, suite, own, compiler, cross);
   console.log(`${suite}: ${programs.length} programs, ${compiler.version}`);
   const outcomes: TestOutcome[] = failures;
   const waiting = programs.slice();
@@ -91,27 +95,38 @@ async function compilerFor(
 }
 
 /** Compiles what the selected tests need and links each; a failure is the outcome of its test. */
-async function buildPrograms(
-  { root, filter }: CTestOptions,
+export async function buildPrograms(
+  options: CTestOptions,
   suite: string,
   variant: Variant,
   compiler: Compiler,
   cross?: Cross,
 ): Promise<{ programs: Program[]; failures: TestOutcome[] }> {
+  const { root, filter } = options;
   const files: string[] = [];
   await walk(root, "tests/c", files);
   const tests = (await selectTests(root, files, filter))
-    .filter(({ source }) => !cross || cross.runs(source));
+    .filter(({ source }) => !cross || cross.runs(source))
+    .filter(({ source }) => isHooked(source) ? hasHooked(options) : options.variant !== "hooked");
   const graph = await includeGraph(root, files);
   const needed = tests.map((test) => [...new Set([...unitsBehind(graph, test.source), HARNESS])]);
-  const plan = await planObjects(root, [...new Set(needed.flat())], variant, compiler);
-  const problems = await compileObjects(plan, compiler);
-  const objects = new Map(plan.map((object) => [object.source, object]));
+  const plans = new Map<ProgramKind, Map<string, PlannedObject>>();
+  for (const kind of ["plain", "steps", "model"] as const) {
+    const sources = new Set(needed.filter((_, i) => programKind(tests[i].source) === kind).flat());
+    const plan = kind === "plain"
+      ? await planObjects(root, [...sources], variant, compiler)
+      : await planHooked(root, [...sources], kind, compiler);
+    plans.set(kind, new Map(plan.map((object) => [object.source, object])));
+  }
+  const objects = [...plans.values()].flatMap((plan) => [...plan.values()]);
+  const distinct = new Map(objects.map((object) => [object.path, object]));
+  const problems = await compileObjects([...distinct.values()], compiler);
   await Deno.mkdir(`${root}/build/tests`, { recursive: true });
   const programs: Program[] = [];
   const failures: TestOutcome[] = [];
   for (const [index, { source, names }] of tests.entries()) {
-    const parts = needed[index].map((path) => objects.get(path)!);
+    const plan = plans.get(programKind(source))!;
+    const parts = needed[index].map((path) => plan.get(path)!);
     const broken = parts.filter((part) => problems.has(part.source));
     let words = broken.map((part) => problems.get(part.source)).join("\n");
     try {
@@ -130,6 +145,11 @@ async function buildPrograms(
   return { programs, failures };
 }
 
+/** Whether the hooked programs run with this variant, too. */
+function hasHooked({ variant = "release", target }: CTestOptions): boolean {
+  return !target && (variant === "release" || variant === "debug" || variant === "hooked");
+}
+
 async function linkProgram(
   root: string,
   source: string,
@@ -138,7 +158,8 @@ async function linkProgram(
   parts: PlannedObject[],
   cross?: Cross,
 ): Promise<string> {
-  const link = cross?.link ??
+  const kind = programKind(source);
+  const link = kind !== "plain" ? await linkHooked(root, kind) : cross?.link ??
     compileFlags(variant, compiler).filter((flag) => /^-(fsanitize|pthread)/.test(flag));
   const hash = await contentHash([compiler.version, ...link, ...parts.map((part) => part.hash)]);
   const name = source.replace(/^tests\/c\//, "").replace(/\.c$/, "").replaceAll("/", "_");
@@ -174,7 +195,7 @@ function unitsBehind(graph: Map<string, string[]>, test: string): string[] {
     if (!path.endsWith(".h")) continue;
     const folder = path.replace(/[^/]*$/, "");
     for (const [source, includes] of graph) {
-      const mate = /(?<!_test)\.c$/.test(source) && source.startsWith(folder) &&
+      const mate = /(?<!_test|_model)\.c$/.test(source) && source.startsWith(folder) &&
         includes.includes(path);
       if (mate) reached.add(source);
     }
@@ -190,13 +211,13 @@ async function selectTests(
   filter?: string,
 ): Promise<{ source: string; names: string[] }[]> {
   const selected: { source: string; names: string[] }[] = [];
-  for (const source of files.filter((path) => path.endsWith("_test.c")).sort()) {
+  for (const source of files.filter((path) => /_(test|model)\.c$/.test(path)).sort()) {
     if (!filter || source.includes(filter)) {
       selected.push({ source, names: [] });
       continue;
     }
     const text = await Deno.readTextFile(`${root}/${source}`);
-    const names = [...text.matchAll(/^KL_TEST\((\w+)\)/gm)].map((match) => match[1])
+    const names = [...text.matchAll(/^KL_(?:TEST|MODEL)\((\w+)[,)]/gm)].map((match) => match[1])
       .filter((name) => name.includes(filter));
     if (names.length > 0) selected.push({ source, names });
   }
@@ -302,8 +323,8 @@ async function main(args: string[]): Promise<number> {
   const options: CTestOptions = { root: import.meta.dirname!.replace(/\/tools$/, "") };
   for (const arg of args) {
     const [name, value] = arg.split("=");
-    if (name === "--variant" && VARIANTS.includes(value as Variant)) {
-      options.variant = value as Variant;
+    if (name === "--variant" && [...VARIANTS, "hooked"].includes(value)) {
+      options.variant = value as Variant | "hooked";
     } else if (name === "--compiler" && (value === "gcc" || value === "clang")) {
       options.family = value;
     } else if (name === "--target" && CROSS_TARGETS.includes(value as CrossTarget)) {
