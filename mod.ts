@@ -59,3 +59,5 @@ export {
   type SpscRingWaitOptions,
 } from "./lib/lockfree/spsc_ring.ts";
 export { preloadCompletion } from "./lib/exec/completion.ts";
+export { WorkDeque, type WorkDequeOptions } from "./lib/lockfree/work_deque.ts";
+export { type WaitOptions } from "./lib/sync/shared_object.ts";

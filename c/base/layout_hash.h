@@ -5,6 +5,6 @@
 /* Over all layouts that TypeScript or another process reads. */
 #define KL_LAYOUT_HASH 0x5e5dc443u
 /* Over all signatures and status codes that cross the FFI border. */
-#define KL_ABI_VERSION 0x432e45ecu
+#define KL_ABI_VERSION 0x6e0f0cc2u
 
 #endif

@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include "base/layout_hash.h"
+#include "sync/shared_object.h"
+
 static_assert(sizeof(kl_work_deque_header) % KL_LINE_BYTES == 0, "slots start on a line");
 static_assert(KL_WORK_DEQUE_CAPACITY_MIN >= 2, "the last task is never the one that fills it");
 
@@ -215,4 +218,205 @@ int32_t kl_work_deque_verify(const kl_work_deque *deque) {
     uint64_t bottom = atomic_load_explicit(&deque->header->bottom, memory_order_relaxed);
     uint64_t used = bottom - position(top);
     return used <= deque->span && (used & 1) == 0 ? KL_OK : impossible(top, bottom);
+}
+
+/* ---- behind a handle ---- */
+
+#define TASK_MAX 9007199254740991.0 /* 2^53 - 1 */
+
+typedef struct {
+    kl_shared_object object;
+    kl_work_deque deque;
+    _Atomic uint32_t claimed; /* the thread that owns the deque through this handle, or 0 */
+    bool inherited;           /* `current` is a predecessor's and was not given out yet */
+} named_deque;
+
+static int32_t format_named(void *memory, uint64_t memory_bytes, const void *options) {
+    (void)memory_bytes;
+    return kl_work_deque_format(memory, *(const uint32_t *)options);
+}
+
+static int32_t grip_named(kl_shared_object *object, void *memory, uint64_t memory_bytes) {
+    return kl_work_deque_grip(&((named_deque *)object)->deque, memory, memory_bytes);
+}
+
+static void leave_named(kl_shared_object *object) {
+    named_deque *named = (named_deque *)object;
+    /* relaxed: the last leave of the handle came after every call. */
+    uint32_t self = atomic_load_explicit(&named->claimed, memory_order_relaxed);
+    if (self != 0) kl_work_deque_release(&named->deque, self);
+}
+
+static kl_event_count *event_of_named(kl_shared_object *object, uint32_t index) {
+    return index == 0 ? &((named_deque *)object)->deque.header->work_event : NULL;
+}
+
+static int32_t prepare_named(kl_shared_object *object, uint32_t what, uint32_t argument,
+                             kl_event_count **event, uint32_t *key) {
+    kl_work_deque *deque = &((named_deque *)object)->deque;
+    (void)argument;
+    if (what != KL_WORK_DEQUE_WORK)
+        return kl_fail(KL_ERR_ARGUMENT, "wait for %u of a deque: only 1 (work) is known", what);
+    *event = &deque->header->work_event;
+    *key = kl_event_count_prepare(*event);
+    return kl_work_deque_count(deque) > 0 ? 1 : 0;
+}
+
+static const kl_shared_object_type NAMED = {.handle_kind = KL_HANDLE_WORK_DEQUE,
+                                            .magic = KL_WORK_DEQUE_MAGIC,
+                                            .layout_hash = KL_LAYOUT_HASH,
+                                            .object_bytes = sizeof(named_deque),
+                                            .noun = "deque",
+                                            .format = format_named,
+                                            .grip = grip_named,
+                                            .leave = leave_named,
+                                            .event = event_of_named,
+                                            .prepare = prepare_named};
+
+int32_t kl_work_deque_create(const uint8_t *name, uint32_t name_bytes, uint32_t capacity,
+                             uint8_t *out) {
+    uint64_t memory_bytes = kl_work_deque_memory_bytes(capacity);
+    if (memory_bytes == 0) return kl_work_deque_format(NULL, capacity); /* says why */
+    return kl_shared_object_create(&NAMED, name, name_bytes, memory_bytes, &capacity, out);
+}
+
+int32_t kl_work_deque_attach(const uint8_t *name, uint32_t name_bytes, uint8_t *out) {
+    return kl_shared_object_attach(&NAMED, name, name_bytes, out);
+}
+
+int32_t kl_work_deque_close(uint32_t deque) {
+    return kl_shared_object_close(&NAMED, deque);
+}
+
+int32_t kl_work_deque_remove(const uint8_t *name, uint32_t name_bytes) {
+    return kl_shared_object_remove(&NAMED, name, name_bytes);
+}
+
+static int32_t claim_for(named_deque *named, uint32_t self) {
+    int32_t status = kl_work_deque_claim(&named->deque, named->object.region, self);
+    if (status < 0) return status;
+    uint64_t task;
+    named->inherited = kl_work_deque_current_so(&named->deque, &task) == KL_OK;
+    /* relaxed: compared by the thread that wrote it; others find another id than theirs. */
+    atomic_store_explicit(&named->claimed, self, memory_order_relaxed);
+    return status;
+}
+
+/* Enters the handle and makes sure that the calling thread owns the deque. */
+static int32_t enter_as_owner(uint32_t handle, named_deque **out) {
+    named_deque *named = kl_shared_object_enter(&NAMED, handle);
+    if (!named) return KL_ERR_HANDLE;
+    int32_t self = kl_shared_object_self(&named->object);
+    int32_t status = self < 0 ? self : KL_OK;
+    /* relaxed: as in claim_for. */
+    uint32_t claimed = atomic_load_explicit(&named->claimed, memory_order_relaxed);
+    if (__builtin_expect(status == KL_OK && claimed != (uint32_t)self, 0))
+        status = claim_for(named, (uint32_t)self);
+    if (status < 0) return kl_shared_object_leave(&named->object, handle, NULL, status);
+    *out = named;
+    return status;
+}
+
+static bool is_task(double task) {
+    return task >= 0 && task <= TASK_MAX && (double)(uint64_t)task == task;
+}
+
+static int32_t no_task(double task) {
+    return kl_fail(KL_ERR_ARGUMENT, "task %g: a whole number from 0 to 2^53 - 1", task);
+}
+
+int32_t kl_work_deque_own(uint32_t deque) {
+    named_deque *named = NULL;
+    int32_t status = enter_as_owner(deque, &named);
+    return status < 0 ? status : kl_shared_object_leave(&named->object, deque, NULL, status);
+}
+
+int32_t kl_work_deque_push(uint32_t deque, double task) {
+    named_deque *named = NULL;
+    if (!is_task(task)) return no_task(task);
+    int32_t status = enter_as_owner(deque, &named);
+    if (status < 0) return status;
+    status = kl_work_deque_push_so(&named->deque, (uint64_t)task);
+    return kl_shared_object_leave(
+        &named->object, deque, status == KL_OK ? &named->deque.header->work_event : NULL, status);
+}
+
+int32_t kl_work_deque_push_many(uint32_t deque, const uint8_t *tasks, uint32_t count) {
+    named_deque *named = NULL;
+    if (!tasks && count > 0) return kl_fail(KL_ERR_ARGUMENT, "%u tasks at NULL", count);
+    int32_t status = enter_as_owner(deque, &named), done = 0;
+    if (status < 0) return status;
+    for (status = KL_OK; (uint32_t)done < count && done < INT32_MAX; done++) {
+        double task;
+        memcpy(&task, tasks + 8 * (uint64_t)done, 8);
+        status =
+            is_task(task) ? kl_work_deque_push_so(&named->deque, (uint64_t)task) : no_task(task);
+        if (status != KL_OK) break;
+    }
+    return kl_shared_object_leave(&named->object, deque,
+                                  done > 0 ? &named->deque.header->work_event : NULL,
+                                  done > 0 || status == KL_ERR_AGAIN ? done : status);
+}
+
+double kl_work_deque_pop(uint32_t deque) {
+    named_deque *named = NULL;
+    uint64_t task = 0;
+    int32_t status = enter_as_owner(deque, &named);
+    if (status < 0) return status;
+    status = __builtin_expect(named->inherited, 0) ? kl_work_deque_current_so(&named->deque, &task)
+                                                   : kl_work_deque_pop_so(&named->deque, &task);
+    named->inherited = false;
+    status = kl_shared_object_leave(&named->object, deque, NULL, status);
+    return status == KL_OK ? (double)(task & (uint64_t)TASK_MAX) : status;
+}
+
+double kl_work_deque_current(uint32_t deque) {
+    named_deque *named = NULL;
+    uint64_t task = 0;
+    int32_t status = enter_as_owner(deque, &named);
+    if (status < 0) return status;
+    status = kl_work_deque_current_so(&named->deque, &task);
+    status = kl_shared_object_leave(&named->object, deque, NULL, status);
+    return status == KL_OK ? (double)(task & (uint64_t)TASK_MAX) : status;
+}
+
+int32_t kl_work_deque_done(uint32_t deque) {
+    named_deque *named = NULL;
+    int32_t status = enter_as_owner(deque, &named);
+    if (status < 0) return status;
+    kl_work_deque_done_so(&named->deque);
+    named->inherited = false;
+    return kl_shared_object_leave(&named->object, deque, NULL, KL_OK);
+}
+
+int32_t kl_work_deque_steal(uint32_t deque, uint8_t *out, uint32_t most) {
+    uint64_t tasks[KL_WORK_DEQUE_BATCH_MAX];
+    if (!out) return kl_fail(KL_ERR_ARGUMENT, "no place for the tasks");
+    named_deque *named = kl_shared_object_enter(&NAMED, deque);
+    if (!named) return KL_ERR_HANDLE;
+    int32_t count = kl_work_deque_steal_mc(&named->deque, tasks, most);
+    for (int32_t i = 0; i < count; i++) {
+        double task = (double)(tasks[i] & (uint64_t)TASK_MAX);
+        memcpy(out + 8 * (uint64_t)i, &task, 8);
+    }
+    return kl_shared_object_leave(&named->object, deque, NULL, count);
+}
+
+int32_t kl_work_deque_length(uint32_t deque) {
+    named_deque *named = kl_shared_object_enter(&NAMED, deque);
+    if (!named) return KL_ERR_HANDLE;
+    return kl_shared_object_leave(&named->object, deque, NULL,
+                                  (int32_t)kl_work_deque_count(&named->deque));
+}
+
+int32_t kl_work_deque_capacity(uint32_t deque) {
+    named_deque *named = kl_shared_object_enter(&NAMED, deque);
+    if (!named) return KL_ERR_HANDLE;
+    return kl_shared_object_leave(&named->object, deque, NULL, (int32_t)named->deque.mask + 1);
+}
+
+int32_t kl_work_deque_check(uint32_t deque) {
+    named_deque *named = kl_shared_object_enter(&NAMED, deque);
+    if (!named) return KL_ERR_HANDLE;
+    return kl_shared_object_leave(&named->object, deque, NULL, kl_work_deque_verify(&named->deque));
 }

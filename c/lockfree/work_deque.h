@@ -47,6 +47,7 @@
 #ifndef KL_LOCKFREE_WORK_DEQUE_H
 #define KL_LOCKFREE_WORK_DEQUE_H
 
+#include "base/fence.h"
 #include "mem/region.h"
 #include "sync/event_count.h"
 
@@ -188,5 +189,34 @@ uint32_t kl_work_deque_count(const kl_work_deque *deque);
 
 /* KL_OK or KL_ERR_CORRUPT. */
 int32_t kl_work_deque_verify(const kl_work_deque *deque);
+
+/* The same deque behind a handle, in a named region of its own. `out` gets the u32 handle, which is
+ * closed when the thread that opened it ends. A task is a whole number from 0 to 2^53 - 1. */
+KL_API int32_t kl_work_deque_create(const uint8_t *name, uint32_t name_bytes, uint32_t capacity,
+                                    uint8_t *out);
+KL_API int32_t kl_work_deque_attach(const uint8_t *name, uint32_t name_bytes, uint8_t *out);
+KL_API int32_t kl_work_deque_close(uint32_t deque);
+KL_API int32_t kl_work_deque_remove(const uint8_t *name, uint32_t name_bytes);
+
+/* The owner's: the first of these calls makes the calling thread the owner (claim says whether a
+ * dead one was replaced: KL_OWNER_DEAD). push notifies the thieves. The first pop of a successor gives
+ * what the owner before had not finished, if anything, once more. pop and current: the task, or
+ * KL_ERR_AGAIN, KL_ERR_*. push_many: `count` f64; how many went in. */
+KL_API int32_t kl_work_deque_own(uint32_t deque);
+KL_API int32_t kl_work_deque_push(uint32_t deque, double task);
+KL_API int32_t kl_work_deque_push_many(uint32_t deque, const uint8_t *tasks, uint32_t count);
+KL_API double kl_work_deque_pop(uint32_t deque);
+KL_API double kl_work_deque_current(uint32_t deque);
+KL_API int32_t kl_work_deque_done(uint32_t deque);
+
+/* kl_work_deque_steal_mc, into up to `most` f64 at `out`. */
+KL_API int32_t kl_work_deque_steal(uint32_t deque, uint8_t *out, uint32_t most);
+
+KL_API int32_t kl_work_deque_length(uint32_t deque); /* kl_work_deque_count */
+KL_API int32_t kl_work_deque_capacity(uint32_t deque);
+KL_API int32_t kl_work_deque_check(uint32_t deque); /* kl_work_deque_verify */
+
+/* What kl_shared_object_wait can wait for. */
+enum kl_work_deque_wait { KL_WORK_DEQUE_WORK = 1 };
 
 #endif

@@ -263,4 +263,4 @@ export const KL_WORK_DEQUE_HEADER = {
 export const LAYOUT_HASH = 0x5e5dc443;
 
 /** Over all signatures and status codes; the library carries the same number. */
-export const ABI_VERSION = 0x432e45ec;
+export const ABI_VERSION = 0x6e0f0cc2;

@@ -72,4 +72,74 @@ export const LOCKFREE = {
     parameters: ["u32"],
     result: "f64",
   },
+  /** `int32_t kl_work_deque_attach(const uint8_t *name, uint32_t name_bytes, uint8_t *out)` */
+  kl_work_deque_attach: {
+    parameters: ["buffer", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t kl_work_deque_capacity(uint32_t deque)` */
+  kl_work_deque_capacity: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_work_deque_check(uint32_t deque)` */
+  kl_work_deque_check: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_work_deque_close(uint32_t deque)` */
+  kl_work_deque_close: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_work_deque_create(const uint8_t *name, uint32_t name_bytes, uint32_t capacity, uint8_t *out)` */
+  kl_work_deque_create: {
+    parameters: ["buffer", "u32", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `double kl_work_deque_current(uint32_t deque)` */
+  kl_work_deque_current: {
+    parameters: ["u32"],
+    result: "f64",
+  },
+  /** `int32_t kl_work_deque_done(uint32_t deque)` */
+  kl_work_deque_done: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_work_deque_length(uint32_t deque)` */
+  kl_work_deque_length: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_work_deque_own(uint32_t deque)` */
+  kl_work_deque_own: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `double kl_work_deque_pop(uint32_t deque)` */
+  kl_work_deque_pop: {
+    parameters: ["u32"],
+    result: "f64",
+  },
+  /** `int32_t kl_work_deque_push(uint32_t deque, double task)` */
+  kl_work_deque_push: {
+    parameters: ["u32", "f64"],
+    result: "i32",
+  },
+  /** `int32_t kl_work_deque_push_many(uint32_t deque, const uint8_t *tasks, uint32_t count)` */
+  kl_work_deque_push_many: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_work_deque_remove(const uint8_t *name, uint32_t name_bytes)` */
+  kl_work_deque_remove: {
+    parameters: ["buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_work_deque_steal(uint32_t deque, uint8_t *out, uint32_t most)` */
+  kl_work_deque_steal: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
 } as const satisfies Deno.ForeignLibraryInterface;
