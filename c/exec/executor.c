@@ -117,7 +117,7 @@ static kl_job *steal_from(kl_executor_lane *lane, kl_executor_lane *victim, bool
         KL_ASSERT(status == KL_OK); /* it was empty, and holds more than a batch */
         (void)status;
     }
-    if (count > 1) kl_idle_set_published(&lane->executor->idle);
+    if (count > 1) kl_idle_set_published(&lane->executor->idle, (uint32_t)count - 1);
     raise(&lane->stolen, (uint64_t)count);
     raise(&lane->steals, 1);
     uint64_t now_ns = kl_clock_monotonic_ns();
@@ -237,26 +237,36 @@ void kl_executor_done(kl_executor_lane *lane) {
 
 /* ---- giving work ---- */
 
-static int32_t submit(kl_executor *executor, kl_job_queue *queue, kl_job *job) {
-    /* seq_cst: with the look at closing: either we see it, or close sees that one more was begun. */
-    atomic_fetch_add_explicit(&executor->submitted, 1, memory_order_seq_cst);
-    int32_t status = is_set(&executor->closing) ? KL_ERR_CLOSED : kl_job_queue_put(queue, job);
-    if (status == KL_OK) {
-        kl_idle_set_published(&executor->idle);
-        return KL_OK;
-    }
-    /* release: partner is the acquire in read_counter: it was submitted before it was refused. */
-    atomic_fetch_add_explicit(&executor->refused, 1, memory_order_release);
-    if (status == KL_ERR_CLOSED) return kl_fail(status, "the executor is closed");
-    return kl_fail(status, "%u jobs wait already", queue->capacity);
+/* How many were taken, in their order. */
+static uint32_t submit(kl_executor *executor, kl_job_queue *queue, kl_job *const *jobs,
+                       uint32_t count) {
+    /* seq_cst: with the look at closing: either we see it, or close sees that more was begun. */
+    atomic_fetch_add_explicit(&executor->submitted, count, memory_order_seq_cst);
+    uint32_t taken =
+        is_set(&executor->closing) ? 0 : kl_job_queue_put_many(queue, (void *const *)jobs, count);
+    if (taken > 0) kl_idle_set_published(&executor->idle, taken);
+    if (taken < count)
+        /* release: partner is the acquire in read_counter: submitted before it was refused. */
+        atomic_fetch_add_explicit(&executor->refused, count - taken, memory_order_release);
+    return taken;
+}
+
+static int32_t submit_one(kl_executor *executor, kl_job_queue *queue, kl_job *job) {
+    if (submit(executor, queue, &job, 1) == 1) return KL_OK;
+    if (is_set(&executor->closing)) return kl_fail(KL_ERR_CLOSED, "the executor is closed");
+    return kl_fail(KL_ERR_AGAIN, "%u jobs wait already", queue->capacity);
 }
 
 int32_t kl_executor_submit(kl_executor *executor, kl_job *job) {
-    return submit(executor, &executor->injection, job);
+    return submit_one(executor, &executor->injection, job);
 }
 
 int32_t kl_executor_submit_background(kl_executor *executor, kl_job *job) {
-    return submit(executor, &executor->background, job);
+    return submit_one(executor, &executor->background, job);
+}
+
+uint32_t kl_executor_submit_many(kl_executor *executor, kl_job *const *jobs, uint32_t count) {
+    return submit(executor, &executor->injection, jobs, count);
 }
 
 static void run_job(kl_executor_lane *lane, kl_job *job) {
@@ -272,7 +282,7 @@ void kl_executor_push(kl_executor_lane *lane, kl_job *job) {
         run_job(lane, job);
         return;
     }
-    kl_idle_set_published(&lane->executor->idle);
+    kl_idle_set_published(&lane->executor->idle, 1);
 }
 
 int32_t kl_executor_drain(kl_executor *executor, uint64_t timeout_ns) {
@@ -480,16 +490,18 @@ kl_executor *kl_executor_of(const kl_executor_lane *lane) {
     return lane->executor;
 }
 
+void kl_executor_end(kl_executor *executor) {
+    set(&executor->closing, 1);
+    set(&executor->ended, 1);
+    kl_idle_set_wake_all(&executor->idle);
+}
+
+bool kl_executor_ended(const kl_executor *executor) {
+    return is_set(&executor->ended);
+}
+
 bool kl_executor_closing(const kl_executor *executor) {
     return is_set(&executor->closing);
-}
-
-bool kl_executor_dropping(const kl_executor *executor) {
-    return is_set(&executor->dropping);
-}
-
-void kl_executor_wake_all(kl_executor *executor) {
-    kl_idle_set_wake_all(&executor->idle);
 }
 
 uint32_t kl_executor_lanes(const kl_executor *executor) {

@@ -81,6 +81,8 @@ int32_t kl_executor_open(kl_executor **out, const kl_executor_options *options);
 /* From anywhere. KL_OK: it will be run. KL_ERR_AGAIN: so many wait already; KL_ERR_CLOSED. */
 int32_t kl_executor_submit(kl_executor *executor, kl_job *job);
 int32_t kl_executor_submit_background(kl_executor *executor, kl_job *job);
+/* In their order; how many were taken. Wakes as many lanes as are needed. */
+uint32_t kl_executor_submit_many(kl_executor *executor, kl_job *const *jobs, uint32_t count);
 
 /* From within a job, for its own lane: always taken; runs it at once when there is no room. */
 void kl_executor_push(kl_executor_lane *lane, kl_job *job);
@@ -109,12 +111,11 @@ kl_job *kl_executor_look(kl_executor_lane *lane);
 /* After a job of next: counts it. */
 void kl_executor_done(kl_executor_lane *lane);
 
-/* True from close on. KL_ERR_STOPPED is to be given to jobs when dropping. */
-bool kl_executor_closing(const kl_executor *executor);
-bool kl_executor_dropping(const kl_executor *executor);
+bool kl_executor_closing(const kl_executor *executor); /* true from close on */
 
-/* Wakes every lane, to look again. */
-void kl_executor_wake_all(kl_executor *executor);
+/* Wakes every lane; from now on next answers NULL. Close follows when no driver is in a call. */
+void kl_executor_end(kl_executor *executor);
+bool kl_executor_ended(const kl_executor *executor);
 
 /* ---- graphs ---- */
 

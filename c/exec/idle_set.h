@@ -26,6 +26,7 @@
 #ifndef KL_EXEC_IDLE_SET_H
 #define KL_EXEC_IDLE_SET_H
 
+#include "base/fence.h"
 #include "sync/event_count.h"
 
 #define KL_IDLE_SET_MEMBERS_MAX 64u
@@ -54,15 +55,16 @@ void kl_idle_set_sleep(kl_idle_set *set, uint32_t member, uint32_t key, uint64_t
 bool kl_idle_set_wake_one(kl_idle_set *set);
 void kl_idle_set_wake_all(kl_idle_set *set);
 
-/* P1 to P3, after work was published. */
-static inline void kl_idle_set_published(kl_idle_set *set) {
+/* P1 to P3, after `count` pieces of work were published. */
+static inline void kl_idle_set_published(kl_idle_set *set, uint32_t count) {
     /* P1, seq_cst: partner is the fence in announce. */
     atomic_thread_fence(memory_order_seq_cst);
     /* relaxed: ordered by the fence. */
     if (__builtin_expect(atomic_load_explicit(&set->idle, memory_order_relaxed) == 0, 1)) return;
     /* P2, relaxed: as above; partner is the fence in end_search. */
-    if (atomic_load_explicit(&set->searching, memory_order_relaxed) != 0) return;
-    kl_idle_set_wake_one(set);
+    uint32_t searching = atomic_load_explicit(&set->searching, memory_order_relaxed);
+    for (; count > searching && kl_idle_set_wake_one(set); count--) {
+    }
 }
 
 #endif

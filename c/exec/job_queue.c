@@ -20,17 +20,20 @@ void kl_job_queue_close(kl_job_queue *queue) {
     pthread_mutex_destroy(&queue->mutex);
 }
 
-int32_t kl_job_queue_put(kl_job_queue *queue, void *job) {
+uint32_t kl_job_queue_put_many(kl_job_queue *queue, void *const *jobs, uint32_t count) {
     pthread_mutex_lock(&queue->mutex);
-    uint32_t count = kl_job_queue_count(queue);
-    bool fits = count < queue->capacity;
-    if (fits) {
-        queue->jobs[(queue->first + count) & (queue->capacity - 1)] = job;
-        /* relaxed: the mutex orders it for those who take. */
-        atomic_store_explicit(&queue->count, count + 1, memory_order_relaxed);
-    }
+    uint32_t used = kl_job_queue_count(queue), room = queue->capacity - used;
+    if (count > room) count = room;
+    for (uint32_t i = 0; i < count; i++)
+        queue->jobs[(queue->first + used + i) & (queue->capacity - 1)] = jobs[i];
+    /* relaxed: the mutex orders it for those who take. */
+    atomic_store_explicit(&queue->count, used + count, memory_order_relaxed);
     pthread_mutex_unlock(&queue->mutex);
-    return fits ? KL_OK : KL_ERR_AGAIN;
+    return count;
+}
+
+int32_t kl_job_queue_put(kl_job_queue *queue, void *job) {
+    return kl_job_queue_put_many(queue, &job, 1) == 1 ? KL_OK : KL_ERR_AGAIN;
 }
 
 void *kl_job_queue_take(kl_job_queue *queue) {

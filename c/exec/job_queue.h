@@ -30,6 +30,8 @@ void kl_job_queue_close(kl_job_queue *queue);
 
 /* KL_OK or KL_ERR_AGAIN (full, nothing said). */
 int32_t kl_job_queue_put(kl_job_queue *queue, void *job);
+/* In their order, up to the first that has no room. How many went in. */
+uint32_t kl_job_queue_put_many(kl_job_queue *queue, void *const *jobs, uint32_t count);
 void *kl_job_queue_take(kl_job_queue *queue); /* NULL: empty */
 
 static inline uint32_t kl_job_queue_count(const kl_job_queue *queue) {
