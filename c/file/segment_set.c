@@ -24,11 +24,15 @@ typedef struct {
     uint64_t first_address;
     uint64_t segment_bytes;
     uint32_t crc32c; /* of the block with this field 0, seeded with the uuid */
-    uint8_t zeros[KL_SEGMENT_HEADER_BYTES - 60];
+    uint32_t flags;  /* header_flag */
+    uint8_t zeros[KL_SEGMENT_HEADER_BYTES - 64];
 } segment_header;
+
+enum header_flag { RECYCLED = 1u };
 
 static_assert(sizeof(segment_header) == KL_SEGMENT_HEADER_BYTES, "the header fills its block");
 static_assert(offsetof(segment_header, crc32c) == 56, "as drawn in the format's page");
+static_assert(offsetof(segment_header, zeros) == 64, "as drawn in the format's page");
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the bytes on disk are little-endian");
 
 static const char magic[8] = {'K', 'L', 'S', 'E', 'G', 'M', 'T', '1'};
@@ -51,20 +55,26 @@ static uint32_t header_crc(const segment_header *header) {
     uint32_t crc = kl_crc32c(0, header->uuid, sizeof header->uuid);
     crc = kl_crc32c(crc, header, offsetof(segment_header, crc32c));
     crc = kl_crc32c(crc, &zero, sizeof zero);
-    return kl_crc32c(crc, header->zeros, sizeof header->zeros);
+    return kl_crc32c(crc, &header->flags, sizeof *header - offsetof(segment_header, flags));
 }
 
-void kl_segment_encode(uint8_t *block, const uint8_t *uuid, uint64_t number, uint64_t first_address,
-                       uint64_t segment_bytes) {
+static void encode(uint8_t *block, const uint8_t *uuid, uint64_t number, uint64_t first_address,
+                   uint64_t segment_bytes, uint32_t flags) {
     segment_header header = {.version = KL_SEGMENT_VERSION,
                              .header_bytes = KL_SEGMENT_HEADER_BYTES,
                              .number = number,
                              .first_address = first_address,
-                             .segment_bytes = segment_bytes};
+                             .segment_bytes = segment_bytes,
+                             .flags = flags};
     memcpy(header.magic, magic, sizeof magic);
     memcpy(header.uuid, uuid, sizeof header.uuid);
     header.crc32c = header_crc(&header);
     memcpy(block, &header, sizeof header);
+}
+
+void kl_segment_encode(uint8_t *block, const uint8_t *uuid, uint64_t number, uint64_t first_address,
+                       uint64_t segment_bytes) {
+    encode(block, uuid, number, first_address, segment_bytes, 0);
 }
 
 static bool is_size(uint64_t bytes) {
@@ -103,7 +113,8 @@ int32_t kl_segment_decode(const uint8_t *block, const uint8_t *uuid, uint64_t nu
                        (unsigned long long)header.segment_bytes);
     *out = (kl_segment){.number = number,
                         .first_address = header.first_address,
-                        .segment_bytes = header.segment_bytes};
+                        .segment_bytes = header.segment_bytes,
+                        .recycled = (header.flags & RECYCLED) != 0};
     return KL_OK;
 }
 
@@ -256,9 +267,9 @@ static uint32_t device_flags(const kl_segment_set *set) {
 }
 
 static int32_t write_header(kl_segment_set *set, kl_device *device, uint64_t number,
-                            uint64_t first_address) {
+                            uint64_t first_address, uint32_t flags) {
     _Alignas(KL_DEVICE_BLOCK_BYTES) uint8_t block[KL_SEGMENT_HEADER_BYTES];
-    kl_segment_encode(block, set->spec.uuid, number, first_address, set->spec.segment_bytes);
+    encode(block, set->spec.uuid, number, first_address, set->spec.segment_bytes, flags);
     int32_t status = kl_device_write_at(device, 0, block, sizeof block);
     return status == KL_OK ? kl_device_sync(device) : status;
 }
@@ -271,7 +282,7 @@ static int32_t fill_fresh(kl_segment_set *set, const char *name, uint64_t number
     if (status != KL_OK) return status;
     status = kl_device_zero_fill(device, 0, set->spec.segment_bytes);
     if (status == KL_OK) status = kl_device_sync(device);
-    if (status == KL_OK) status = write_header(set, device, number, first_address);
+    if (status == KL_OK) status = write_header(set, device, number, first_address, 0);
     kl_device_close(device);
     return status == KL_OK ? KL_OK : undo(set, name, status);
 }
@@ -281,7 +292,7 @@ static int32_t fill_spare(kl_segment_set *set, const char *name, uint64_t number
     kl_device *device;
     int32_t status = kl_device_open(&device, set->folder_fd, name, device_flags(set));
     if (status != KL_OK) return status;
-    status = write_header(set, device, number, first_address);
+    status = write_header(set, device, number, first_address, RECYCLED);
     kl_device_close(device);
     return status == KL_OK ? KL_OK : undo(set, name, status);
 }
@@ -384,6 +395,7 @@ static void examine_entry(const kl_segment_set *set, kl_segment_entry *entry) {
     }
     entry->first_address = segment.first_address;
     entry->segment_bytes = segment.segment_bytes;
+    entry->recycled = segment.recycled;
     kl_device_close(segment.device);
 }
 

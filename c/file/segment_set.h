@@ -5,7 +5,7 @@
  *   segment-%016llx.tmp   being made; whoever opens the set for writing removes leftovers
  *
  * Header (4096 bytes, docs/format_segment.md): magic, version, uuid of the owner (a log), number,
- * first address, file size, CRC-32C seeded with the uuid. A segment appears under its name whole:
+ * first address, file size, flags, CRC-32C seeded with the uuid. A segment appears under its name whole:
  * allocated, header written, synced; then renamed; then the folder is synced. A fresh one holds
  * zeros behind the header, a recycled one the bytes of its former life: what is written there
  * must carry checksums that know uuid and address.
@@ -53,6 +53,7 @@ typedef struct {
     uint64_t number;
     uint64_t first_address; /* of the first byte behind the header     */
     uint64_t segment_bytes; /* file size; data = this - KL_SEGMENT_HEADER_BYTES */
+    bool recycled;          /* what was not written in this life is not zeros, but anything */
 } kl_segment;
 
 /* One file of a listing. */
@@ -60,7 +61,8 @@ typedef struct {
     uint64_t number;
     uint64_t first_address;
     uint64_t segment_bytes;
-    int32_t status;   /* KL_OK, or why it cannot be used; then the two fields above are 0 */
+    bool recycled;    /* as in kl_segment */
+    int32_t status;   /* KL_OK, or why it cannot be used; then the fields above are 0 */
     char reason[200]; /* "" or the detail of that: file and expectation                    */
 } kl_segment_entry;
 
@@ -100,7 +102,7 @@ int32_t kl_segment_set_retire(kl_segment_set *set, uint64_t number);
 
 uint32_t kl_segment_set_spare_count(kl_segment_set *set);
 
-/* Fills a 4096-byte header block as prepare would: for tests and repair. */
+/* Fills a 4096-byte header block as prepare would for a fresh segment: for tests and repair. */
 void kl_segment_encode(uint8_t *block, const uint8_t *uuid, uint64_t number, uint64_t first_address,
                        uint64_t segment_bytes);
 

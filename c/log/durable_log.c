@@ -27,7 +27,8 @@
 /* ---- positions and state ---- */
 
 uint64_t kl_log_first(const kl_log *log) {
-    return log->first;
+    /* acquire: partner is the release in log_truncate.c. */
+    return atomic_load_explicit(&log->first, memory_order_acquire);
 }
 
 uint64_t kl_log_durable(const kl_log *log) {
@@ -75,13 +76,17 @@ int32_t kl_log_status(const kl_log *log) {
     return status == KL_OK ? KL_OK : kl_fail(status, "%s", log->poison_text);
 }
 
+void kl_log_keep_text(char *out, size_t capacity, int32_t status) {
+    const char *text = kl_status_detail_code() == status ? kl_status_last() : "";
+    size_t bytes = strnlen(text, capacity - 1);
+    memcpy(out, text, bytes);
+    out[bytes] = '\0';
+}
+
 int32_t kl_log_poison(kl_log *log, int32_t status) {
     pthread_mutex_lock(&log->poison_lock);
     if (atomic_load_explicit(&log->poison, memory_order_relaxed) == KL_OK) {
-        const char *text = kl_status_detail_code() == status ? kl_status_last() : "";
-        size_t bytes = strnlen(text, sizeof log->poison_text - 1);
-        memcpy(log->poison_text, text, bytes);
-        log->poison_text[bytes] = '\0';
+        kl_log_keep_text(log->poison_text, sizeof log->poison_text, status);
         atomic_store_explicit(&log->poison, status, memory_order_release);
     }
     pthread_mutex_unlock(&log->poison_lock);
@@ -287,6 +292,7 @@ static int32_t lead_group(kl_log *log) {
     KL_KILLPOINT("durable_log: synced");
     /* release: partner is the acquire in kl_log_durable(); the target was taken before the sync. */
     atomic_store_explicit(&log->ring.shared->durable, target, memory_order_release);
+    kl_log_mark_group(log, target);
     tell_manifest_now_and_then(log, target);
     kl_log_service_committed(log);
     return KL_OK;
@@ -401,18 +407,31 @@ static int32_t check_options(const char *folder, const kl_log_options *options) 
                        (unsigned long long)ring, KL_LOG_RING_MIN, KL_LOG_RING_MAX);
     if ((options->flags & ~(uint32_t)(KL_LOG_CREATE | KL_LOG_NO_RING)) != 0)
         return kl_fail(KL_ERR_ARGUMENT, "unknown flags %x", options->flags);
+    if (options->spare_segments > KL_SEGMENT_SPARE_MAX)
+        return kl_fail(KL_ERR_ARGUMENT, "%u spare segments: at most %u are kept",
+                       options->spare_segments, KL_SEGMENT_SPARE_MAX);
+    if (options->retain_ms > KL_LOG_RETAIN_MS_MAX)
+        return kl_fail(KL_ERR_ARGUMENT, "retain ms %llu: at most %llu",
+                       (unsigned long long)options->retain_ms, KL_LOG_RETAIN_MS_MAX);
     if (options->recovery > KL_LOG_ABSOLUTE)
         return kl_fail(KL_ERR_ARGUMENT, "unknown recovery mode %u", options->recovery);
     return KL_OK;
 }
 
-int32_t kl_log_write_manifest(kl_log *log, uint64_t durable, uint32_t flags) {
+int32_t kl_log_write_manifest_locked(kl_log *log, uint64_t durable, uint32_t flags) {
     kl_log_manifest state = {.format = KL_LOG_FORMAT,
                              .flags = flags,
                              .segment_bytes = log->segment_bytes,
-                             .first = log->first,
+                             .first = kl_log_first(log),
                              .durable = durable};
     return kl_manifest_write(log->manifest, &state, sizeof state);
+}
+
+int32_t kl_log_write_manifest(kl_log *log, uint64_t durable, uint32_t flags) {
+    pthread_mutex_lock(&log->manifest_lock); /* else an older first could come after a newer one */
+    int32_t status = kl_log_write_manifest_locked(log, durable, flags);
+    pthread_mutex_unlock(&log->manifest_lock);
+    return status;
 }
 
 /* A log that was never written has no segments; with segments the manifest is what is missing. */
@@ -465,7 +484,7 @@ int32_t kl_log_check_manifest(const kl_log_manifest *state, size_t bytes, const 
                        folder, state->format, KL_LOG_FORMAT);
     if (state->segment_bytes < KL_LOG_SEGMENT_MIN || state->segment_bytes > KL_LOG_SEGMENT_MAX ||
         state->segment_bytes % KL_LOG_BLOCK_BYTES != 0 || state->first > state->durable ||
-        state->first % KL_LOG_BLOCK_BYTES != 0 || state->durable % KL_LOG_BLOCK_BYTES != 0)
+        state->first % 8 != 0 || state->durable % KL_LOG_BLOCK_BYTES != 0)
         return kl_fail(KL_ERR_CORRUPT, "%s/%s: impossible sizes or addresses", folder,
                        KL_LOG_MANIFEST_NAME);
     return KL_OK;
@@ -507,16 +526,21 @@ static int32_t recover(kl_log *log, const kl_log_options *options) {
     memcpy(log->uuid, kl_manifest_uuid(log->manifest), KL_LOG_UUID_BYTES);
     log->seed = kl_log_frame_seed(log->uuid);
     log->data_bytes = log->segment_bytes - KL_SEGMENT_HEADER_BYTES;
-    log->first = state.first;
+    atomic_init(&log->first, state.first);
+    log->retain_bytes = options->retain_bytes;
+    log->retain_ns = options->retain_ms * KL_NS_PER_MS;
     log->scan_bytes = options->scan_bytes != 0 ? options->scan_bytes : KL_LOG_SCAN_BYTES;
     kl_segment_set_spec spec = {.segment_bytes = log->segment_bytes,
-                                .spare_max = KL_SEGMENT_SPARE_MAX_DEFAULT,
+                                .spare_max = options->spare_segments != 0
+                                                 ? options->spare_segments
+                                                 : KL_SEGMENT_SPARE_MAX_DEFAULT,
                                 .flags = KL_SEGMENT_SET_DIRECT};
     memcpy(spec.uuid, log->uuid, KL_LOG_UUID_BYTES);
     status = kl_segment_set_open(&log->segments, kl_folder_fd(log->folder), &spec);
     if (status == KL_OK) status = adopt_ring(log, (state.flags & KL_LOG_CLEAN) != 0, &old);
     if (status == KL_OK) status = kl_log_recover(log, &state, &old, options->recovery, &end);
     if (status == KL_OK) status = kl_log_write_manifest(log, end, 0);
+    if (status == KL_OK) status = kl_log_retire_below(log);
     if (status != KL_OK) {
         kl_log_ring_close(&old, false);
         return status;
@@ -553,6 +577,9 @@ static void let_go(kl_log *log, bool unlink_ring) {
     pthread_mutex_destroy(&log->flush_lock);
     pthread_mutex_destroy(&log->sync_lock);
     pthread_mutex_destroy(&log->poison_lock);
+    pthread_mutex_destroy(&log->manifest_lock);
+    pthread_mutex_destroy(&log->truncate_lock);
+    pthread_mutex_destroy(&log->marks.lock);
     free(log);
 }
 
@@ -569,6 +596,9 @@ int32_t kl_log_open(kl_log **out, const char *folder, const kl_log_options *opti
     pthread_mutex_init(&log->flush_lock, NULL);
     pthread_mutex_init(&log->sync_lock, NULL);
     pthread_mutex_init(&log->poison_lock, NULL);
+    pthread_mutex_init(&log->manifest_lock, NULL);
+    pthread_mutex_init(&log->truncate_lock, NULL);
+    pthread_mutex_init(&log->marks.lock, NULL);
     kl_log_writer_init(&log->writer);
     uint32_t create = (options->flags & KL_LOG_CREATE) != 0 ? KL_FOLDER_CREATE : 0;
     status = kl_folder_open(&log->folder, folder, create);

@@ -16,7 +16,7 @@
  *   durable    by the holder of the sync lock, after fdatasync; into the manifest by a service thread,
  *              each time it has moved by a quarter of kl_log_options.scan_bytes
  *
- * Always: first <= durable <= flushed <= tail. durable is a frame border and a multiple of 4096;
+ * Always: first <= durable <= flushed <= tail. first moves by truncation only. durable is a frame border and a multiple of 4096;
  * committed bytes are never written again. After the first failed write or sync the log is
  * poisoned: every waiting and later append, flush and commit answers that same failure, with its
  * text, until the folder is opened again. Reading goes on.
@@ -47,6 +47,7 @@ typedef struct kl_log kl_log;
 #define KL_LOG_RING_MAX        (1ull << 30)
 #define KL_LOG_BLOCK_BYTES     4096u
 #define KL_LOG_SCAN_BYTES      (256ull << 20)
+#define KL_LOG_RETAIN_MS_MAX   (1000ull * 365 * 24 * 3600 * 1000) /* a thousand years */
 
 /* Everything up to the tail at the time of the call. */
 #define KL_LOG_TAIL UINT64_MAX
@@ -79,6 +80,9 @@ typedef struct {
     uint32_t flags;         /* kl_log_flag */
     uint32_t recovery;      /* kl_log_recovery */
     uint64_t scan_bytes;    /* below this the open checks all of the log; 0 = 256 MiB */
+    uint64_t retain_bytes;  /* about so much is kept, by whole segments; 0 = all (log_truncate.h) */
+    uint64_t retain_ms;     /* what is older goes, by whole segments; 0 = never */
+    uint32_t spare_segments; /* kept for reuse when truncated; 0 = 2 */
 } kl_log_options;
 
 /* What the last open found and did. */

@@ -69,9 +69,7 @@ void kl_log_prepare_ahead(kl_log *log) {
     kl_event_count_notify_all(&log->writer.prepared);
 }
 
-/* Closes what is durable. Caller holds flush_lock: the committer uses no such segment any more, and
- * the flusher has left it. */
-static void forget_durable(kl_log *log) {
+void kl_log_forget_durable(kl_log *log) {
     kl_log_writer *writer = &log->writer;
     uint64_t durable = kl_log_durable(log);
     kl_device *closing[KL_LOG_OPEN_SEGMENTS];
@@ -104,7 +102,7 @@ static int32_t segment_for(kl_log *log, uint64_t address, kl_segment *out) {
         *out = writer->open[writer->count - 1].segment;
         return KL_OK;
     }
-    forget_durable(log);
+    kl_log_forget_durable(log);
     if (writer->count == KL_LOG_OPEN_SEGMENTS) {
         /* Gigabytes that nobody commits: let the device have the oldest before opening more. */
         return KL_ERR_AGAIN;

@@ -41,4 +41,8 @@ void kl_log_prepare_ahead(kl_log *log);
 void kl_log_writer_init(kl_log_writer *writer);
 void kl_log_writer_close(kl_log_writer *writer);
 
+/* Closes the segments that are durable as a whole. Caller holds flush_lock: the committer uses no
+ * such segment any more, and the flusher has left it. */
+void kl_log_forget_durable(kl_log *log);
+
 #endif

@@ -140,6 +140,21 @@ static int32_t read_frame(kl_log_reader *reader, kl_log_frame *out, kl_log_damag
     return KL_OK;
 }
 
+static int32_t truncated_away(const kl_log_reader *reader, uint64_t address) {
+    return kl_fail(KL_ERR_NOT_FOUND,
+                   "address %" PRIu64 " was truncated away: the log begins at %" PRIu64, address,
+                   reader->first);
+}
+
+/* Has the log lost its front up to behind the position? What is there may have a new life then. */
+static int32_t check_first(kl_log_reader *reader) {
+    kl_log_manifest state;
+    int32_t status = read_manifest(reader, &state);
+    if (status != KL_OK) return status;
+    reader->first = reader->stream.first = state.first;
+    return reader->position < reader->first ? truncated_away(reader, reader->position) : KL_OK;
+}
+
 /* The same, with fresh bytes if the first look found none; decides between end and damage. */
 static int32_t frame_or_verdict(kl_log_reader *reader, kl_log_frame *out) {
     kl_log_damage damage;
@@ -151,6 +166,8 @@ static int32_t frame_or_verdict(kl_log_reader *reader, kl_log_frame *out) {
     kl_log_window_forget(&reader->window);
     status = read_frame(reader, out, &damage);
     if (status != KL_ERR_END || !durable) return status;
+    status = check_first(reader);
+    if (status != KL_OK) return status;
     return kl_log_stream_corrupt(&reader->stream, reader->position, &damage,
                                  ", but what follows was durable");
 }
@@ -171,6 +188,10 @@ int32_t kl_log_reader_next(kl_log_reader *reader, kl_log_frame *out) {
             (reader->flags & KL_LOG_READ_ALL_KINDS) != 0)
             return KL_OK;
     }
+}
+
+uint64_t kl_log_reader_durable(const kl_log_reader *reader) {
+    return reader->durable;
 }
 
 uint64_t kl_log_reader_position(const kl_log_reader *reader) {
@@ -205,10 +226,7 @@ static int32_t explain_position(kl_log_reader *reader, const kl_log_damage *dama
 static int32_t find_position(kl_log_reader *reader, double from_address) {
     uint64_t from = (uint64_t)from_address;
     if (from == 0) from = reader->first;
-    if (from < reader->first)
-        return kl_fail(KL_ERR_NOT_FOUND,
-                       "address %" PRIu64 " was truncated away: the log begins at %" PRIu64, from,
-                       reader->first);
+    if (from < reader->first) return truncated_away(reader, from);
     if (from % 8 != 0)
         return kl_fail(KL_ERR_ARGUMENT,
                        "address %" PRIu64 " is not one of a frame: expected a "
@@ -245,6 +263,7 @@ static int32_t open_parts(kl_log_reader *reader, const char *folder) {
     if (status != KL_OK) return status;
     kl_log_stream_init(&reader->stream, reader->segments, kl_folder_path(reader->folder),
                        state.segment_bytes);
+    reader->stream.first = state.first;
     kl_log_window_init(&reader->window, &reader->stream);
     return KL_OK;
 }

@@ -42,8 +42,11 @@ typedef struct {
 int32_t kl_log_reader_open(kl_log_reader **out, const char *folder, double from_address,
                            uint32_t flags);
 
-/* KL_OK | KL_ERR_END | KL_ERR_CORRUPT (file, offset, address, expected and found checksum). */
+/* KL_OK | KL_ERR_END | KL_ERR_NOT_FOUND (truncated away meanwhile) | KL_ERR_CORRUPT (file, offset, address, expected and found checksum). */
 int32_t kl_log_reader_next(kl_log_reader *reader, kl_log_frame *out);
+
+/* Everything below is known to be durable. */
+uint64_t kl_log_reader_durable(const kl_log_reader *reader);
 
 /* The address that the next call looks at. */
 uint64_t kl_log_reader_position(const kl_log_reader *reader);

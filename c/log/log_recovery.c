@@ -23,27 +23,24 @@ typedef struct {
     uint64_t end;          /* the same with what was drained */
     uint64_t written_end;  /* behind the last byte that may not be zero */
     kl_log_damage damage;  /* of what stands at scan_end */
-    bool at_zeros;         /* scan_end stands at zeros or at the end of the segments */
     uint8_t *buffer;       /* COPY_BYTES, or a frame of the ring */
     uint64_t buffer_bytes;
 } recovery;
 
+static int32_t missing(const recovery *r, uint64_t number) {
+    return kl_fail(KL_ERR_CORRUPT, "%s: segment-%016" PRIx64 ".kls is missing, later ones exist",
+                   kl_folder_path(r->log->folder), number);
+}
+
+/* None is missing, damaged or of a wrong size. What lies below the log's first address does not
+ * count: a truncation was cut short there. */
 static int32_t check_listing(recovery *r, const kl_segment_listing *listing) {
-    uint64_t first_number = r->log->first / r->log->data_bytes;
-    if (listing->damaged_count > 0)
-        for (uint32_t i = 0; i < listing->count; i++)
-            if (listing->entries[i].status != KL_OK)
-                return kl_fail(listing->entries[i].status, "%s", listing->entries[i].reason);
-    if (listing->count > 0 && listing->entries[0].number > first_number)
-        return kl_fail(KL_ERR_CORRUPT,
-                       "%s: segment-%016" PRIx64 ".kls is missing, later ones exist",
-                       kl_folder_path(r->log->folder), first_number);
-    if (listing->gap_count > 0)
-        return kl_fail(KL_ERR_CORRUPT,
-                       "%s: segment-%016" PRIx64 ".kls is missing, later ones exist",
-                       kl_folder_path(r->log->folder), listing->gap_after + 1);
+    uint64_t next = kl_log_first(r->log) / r->log->data_bytes;
     for (uint32_t i = 0; i < listing->count; i++) {
         const kl_segment_entry *entry = &listing->entries[i];
+        if (entry->number < next) continue;
+        if (entry->number > next) return missing(r, next);
+        if (entry->status != KL_OK) return kl_fail(entry->status, "%s", entry->reason);
         if (entry->segment_bytes != r->log->segment_bytes ||
             entry->first_address != entry->number * r->log->data_bytes)
             return kl_fail(KL_ERR_CORRUPT,
@@ -52,10 +49,9 @@ static int32_t check_listing(recovery *r, const kl_segment_listing *listing) {
                            kl_folder_path(r->log->folder), entry->number,
                            entry->number * r->log->data_bytes, r->log->segment_bytes,
                            entry->first_address, entry->segment_bytes);
+        next++;
     }
-    r->segments_end = listing->count == 0
-                          ? first_number * r->log->data_bytes
-                          : (listing->entries[listing->count - 1].number + 1) * r->log->data_bytes;
+    r->segments_end = next * r->log->data_bytes;
     return KL_OK;
 }
 
@@ -75,8 +71,8 @@ static void learn_durable(recovery *r, uint64_t durable) {
 /* Where nothing needs to be looked at again: everything below was durable when the manifest was
  * written, and a frame, or the end of the log, begins there. */
 static int32_t choose_start(recovery *r, uint64_t durable) {
-    r->scan_start = r->log->first;
-    if (durable - r->log->first <= r->log->scan_bytes) return KL_OK;
+    r->scan_start = kl_log_first(r->log);
+    if (durable - r->scan_start <= r->log->scan_bytes) return KL_OK;
     if (durable > r->segments_end)
         return kl_fail(KL_ERR_CORRUPT,
                        "%s: segment-%016" PRIx64 ".kls is missing, but everything below address "
@@ -93,7 +89,6 @@ static int32_t scan(recovery *r) {
         kl_log_frame_header header;
         int32_t status =
             kl_log_window_check(&r->window, r->log->seed, r->scan_end, &header, &r->damage);
-        if (status == KL_ERR_END) r->at_zeros = true;
         if (status == KL_ERR_END || status == KL_ERR_CORRUPT) break;
         if (status != KL_OK) return status;
         learn_durable(r, header.durable);
@@ -281,6 +276,7 @@ int32_t kl_log_recover(kl_log *log, const kl_log_manifest *state, const kl_log_r
     recovery r = {.log = log, .ring = ring, .durable = state->durable};
     r.damage.what = "header";
     kl_log_stream_init(&r.stream, log->segments, kl_folder_path(log->folder), log->segment_bytes);
+    r.stream.first = kl_log_first(log);
     kl_log_window_init(&r.window, &r.stream);
     int32_t status = run(&r, (state->flags & KL_LOG_CLEAN) != 0, mode, end);
     kl_log_window_close(&r.window);

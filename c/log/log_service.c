@@ -7,7 +7,8 @@
 enum { COMMITTERS = 2, PREPARER = 2, THREADS = 3 };
 
 #define COMMITTER_WISHES (KL_LOG_WISH_COMMIT | KL_LOG_WISH_FLUSH)
-#define PREPARER_WISHES  (KL_LOG_WISH_PREPARE | KL_LOG_WISH_MANIFEST)
+#define PREPARER_WISHES \
+    (KL_LOG_WISH_PREPARE | KL_LOG_WISH_MANIFEST | KL_LOG_WISH_TRUNCATE | KL_LOG_WISH_RETAIN)
 
 typedef struct {
     kl_service_thread *thread;
@@ -43,6 +44,8 @@ static void fulfil(kl_log *log, uint32_t wish) {
     if (wish == KL_LOG_WISH_FLUSH) (void)kl_log_flush_safe(log, true);
     if (wish == KL_LOG_WISH_PREPARE) kl_log_prepare_ahead(log);
     if (wish == KL_LOG_WISH_MANIFEST) kl_log_tell_manifest(log);
+    if (wish == KL_LOG_WISH_TRUNCATE) kl_log_truncate_requested(log);
+    if (wish == KL_LOG_WISH_RETAIN) kl_log_retain(log);
 }
 
 static void done(kl_log *log, uint32_t wish) {

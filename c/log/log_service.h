@@ -1,7 +1,7 @@
 /* log_service: the background work of all logs of a process, on at most three threads.
  *
  *   two committers   commits that were asked for, flushes of rings that fill up, commit records
- *   one preparer     zero-filled segments, ahead of the writer; durable addresses for the manifest
+ *   one preparer     segments ahead of the writer; durable addresses for the manifest; truncation
  *
  * They start when first needed and then stay. A wish is a bit in the log; whoever sets it wakes an
  * idle thread. No wish is lost: a thread looks through all logs once more after it has said that it

@@ -5,12 +5,15 @@
  *   flush_lock    who writes from the ring into the page cache, and moves flushed
  *   sync_lock     who syncs a group, and moves durable
  *   poison        the first failure; set once, under poison_lock, then read by everybody
+ *   first         where the log begins; written under manifest_lock, with the manifest
+ *   truncate_lock who cuts the front off (log_truncate.h)
  *   told          the durable address that the manifest has, or soon will; under sync_lock
  *   idle_tail     where the tail stands when behind durable there is nothing but one commit
  *                 record; +1 while that is being decided; else 0
  *   service       wishes for the service threads (log_service.h)
  *
- * Lock order: sync_lock, flush_lock, writer.lock; poison_lock last.
+ * Lock order: truncate_lock, sync_lock, flush_lock, writer.lock, manifest_lock, marks.lock;
+ * poison_lock last.
  */
 #ifndef KL_LOG_LOG_STATE_H
 #define KL_LOG_LOG_STATE_H
@@ -23,6 +26,7 @@
 #include "file/segment_set.h"
 #include "log/durable_log.h"
 #include "log/log_ring.h"
+#include "log/log_truncate.h"
 
 #define KL_LOG_MANIFEST_NAME "log.manifest"
 #define KL_LOG_MANIFEST_KIND 0x474F4Cu /* "LOG" */
@@ -64,6 +68,8 @@ enum kl_log_wish {
     KL_LOG_WISH_FLUSH = 2,
     KL_LOG_WISH_PREPARE = 4,
     KL_LOG_WISH_MANIFEST = 8,
+    KL_LOG_WISH_TRUNCATE = 16,
+    KL_LOG_WISH_RETAIN = 32,
 };
 
 typedef struct {
@@ -82,15 +88,22 @@ struct kl_log {
     uint32_t seed;
     uint64_t segment_bytes;
     uint64_t data_bytes;
-    uint64_t first;
+    _Atomic uint64_t first;
     uint64_t frame_bytes_max;
     uint64_t flush_step; /* unflushed bytes that start a background flush */
     uint64_t scan_bytes; /* kl_log_options */
     uint64_t told;
+    uint64_t retain_bytes, retain_ns; /* kl_log_options; 0: for ever */
+    kl_log_marks marks;
     kl_log_writer writer;
     pthread_mutex_t flush_lock;
     pthread_mutex_t sync_lock;
     pthread_mutex_t poison_lock;
+    pthread_mutex_t manifest_lock;
+    pthread_mutex_t truncate_lock;
+    _Atomic uint64_t truncate_to; /* what was asked of a service thread, and how it ended */
+    _Atomic int32_t truncate_status;
+    char truncate_text[KL_DETAIL_BYTES_MAX + 1];
     _Atomic int32_t poison;
     char poison_text[KL_DETAIL_BYTES_MAX + 1];
     _Atomic uint64_t idle_tail;
@@ -103,8 +116,12 @@ struct kl_log {
  * one). Wakes everybody who waits. */
 int32_t kl_log_poison(kl_log *log, int32_t status);
 
-/* Writes the manifest with the log's first address. */
+/* Keeps this thread's detail for `status` ("" when it has none). */
+void kl_log_keep_text(char *out, size_t capacity, int32_t status);
+
+/* Writes the manifest with the log's first address. The second form: caller holds manifest_lock. */
 int32_t kl_log_write_manifest(kl_log *log, uint64_t durable, uint32_t flags);
+int32_t kl_log_write_manifest_locked(kl_log *log, uint64_t durable, uint32_t flags);
 
 /* Writes the manifest with the durable address of now; a failure poisons the log. For service
  * threads. */

@@ -85,6 +85,10 @@ int32_t kl_log_stream_write(kl_log_stream *stream, uint64_t address, const void 
     return KL_OK;
 }
 
+bool kl_log_stream_is_recycled(kl_log_stream *stream, uint64_t number) {
+    return open_segment(stream, number) == KL_OK && stream->segment.recycled;
+}
+
 int32_t kl_log_stream_sync(kl_log_stream *stream, uint64_t from, uint64_t until) {
     uint64_t number = from / stream->data_bytes;
     for (; number * stream->data_bytes < until; number++) {

@@ -22,6 +22,7 @@ typedef struct {
     kl_segment_set *set; /* borrowed */
     const char *folder;  /* for messages; borrowed */
     uint64_t data_bytes; /* of one segment */
+    uint64_t first;      /* of the log: no frame that was truncated away knows of one so high */
     kl_segment segment;  /* the one opened last; device NULL: none */
 } kl_log_stream;
 
@@ -36,6 +37,9 @@ int32_t kl_log_stream_read(kl_log_stream *stream, uint64_t address, void *out, u
 /* For recovery: writes in place, making segments that are missing. Not synced. `data` NULL: zeros. */
 int32_t kl_log_stream_write(kl_log_stream *stream, uint64_t address, const void *data,
                             uint64_t bytes);
+
+/* May bytes of segment `number` that no frame claims be leftovers of a former life? */
+bool kl_log_stream_is_recycled(kl_log_stream *stream, uint64_t number);
 
 /* Syncs every segment that holds bytes of [from, until). */
 int32_t kl_log_stream_sync(kl_log_stream *stream, uint64_t from, uint64_t until);

@@ -50,6 +50,7 @@ static int32_t open_parts(verifier *v, const char *path) {
     status = kl_segment_set_open(&v->segments, fd, &set);
     if (status != KL_OK) return status;
     kl_log_stream_init(&v->stream, v->segments, kl_folder_path(v->folder), v->state.segment_bytes);
+    v->stream.first = v->state.first;
     kl_log_window_init(&v->window, &v->stream);
     return KL_OK;
 }
@@ -59,6 +60,9 @@ static void check_listing(verifier *v, const kl_segment_listing *listing) {
     uint64_t next = v->state.first / data_bytes;
     for (uint32_t i = 0; i < listing->count; i++) {
         const kl_segment_entry *entry = &listing->entries[i];
+        v->out->file_bytes += entry->segment_bytes;
+        if (entry->number < next)
+            continue; /* a truncation was cut short: the next open retires it */
         if (entry->number > next) {
             char text[400];
             snprintf(text, sizeof text, "%s: segment-%016llx.kls is missing, later ones exist",
@@ -68,7 +72,6 @@ static void check_listing(verifier *v, const kl_segment_listing *listing) {
         }
         if (entry->status != KL_OK)
             problem(v, entry->status, entry->number * data_bytes, data_bytes, entry->reason);
-        v->out->file_bytes += entry->segment_bytes;
         next = entry->number + 1;
     }
     v->out->segment_count = listing->count;

@@ -146,6 +146,8 @@ void disk_record_lie(disk_record *record, enum disk_lie lie) {
         if (segment && lie == DISK_NO_SYNC) e->began = 0;
         if (segment && lie == DISK_LATE_TARGET) e->began = write_before(record, i);
         if (e->op == KL_DEVICE_OP_SYNC_FOLDER && lie == DISK_NO_FOLDER_SYNC) e->began = 0;
+        bool manifest = e->op == KL_DEVICE_OP_SYNC && strstr(e->name, ".manifest") != NULL;
+        if (manifest && lie == DISK_NO_MANIFEST_SYNC) e->began = 0;
     }
 }
 

@@ -26,10 +26,11 @@ void disk_record_free(disk_record *record);
 
 /* Logs that cheat, made from what an honest one did. */
 enum disk_lie {
-    DISK_NO_SYNC,        /* syncs of segments do nothing */
-    DISK_LATE_TARGET,    /* they cover all but the last write before them, as when what is called
+    DISK_NO_SYNC,          /* syncs of segments do nothing */
+    DISK_LATE_TARGET,      /* they cover all but the last write before them, as when what is called
                             durable is looked up after the sync instead of before */
-    DISK_NO_FOLDER_SYNC, /* syncs of the folder do nothing */
+    DISK_NO_FOLDER_SYNC,   /* syncs of the folder do nothing */
+    DISK_NO_MANIFEST_SYNC, /* syncs of the manifest do nothing */
 };
 void disk_record_lie(disk_record *record, enum disk_lie lie);
 

@@ -5,6 +5,7 @@
 #include "log/log_flush.h"
 #include "log/log_reader.h"
 #include "log/log_state.h"
+#include "log/log_truncate.h"
 #include "tests/c/harness.h"
 #include "tests/c/log/log_fixture.h"
 
@@ -40,6 +41,8 @@ typedef struct {
     uint64_t from;
     uint64_t seed;
     int acks;
+    bool truncates;
+    uint64_t earlier; /* where it cuts next: its last but one commit */
 } child_writer;
 
 static void tell(int acks, uint32_t writer, uint32_t kind, uint64_t count) {
@@ -65,6 +68,10 @@ static void *child_write(void *argument) {
         if (kl_log_commit(w->log, (uint64_t)address + 1, KL_LOG_FOREVER) != KL_OK) _exit(4);
         tell(w->acks, w->writer, ACK_DURABLE, i + 1);
         if (kl_random_below(&random, 8) == 0) usleep(7000); /* long enough for a commit record */
+        if (w->truncates && kl_random_below(&random, 6) == 0) {
+            if (kl_log_truncate_before(w->log, w->earlier) != KL_OK) _exit(6);
+            w->earlier = (uint64_t)address;
+        }
     }
     return NULL;
 }
@@ -135,7 +142,8 @@ __attribute__((constructor)) static void child_main(void) {
                                     .limit = (uint32_t)number_of("LOG_CHILD_LIMIT"),
                                     .from = number_of(name),
                                     .seed = number_of("LOG_CHILD_SEED"),
-                                    .acks = (int)number_of("LOG_CHILD_ACKS")};
+                                    .acks = (int)number_of("LOG_CHILD_ACKS"),
+                                    .truncates = i == 0 && number_of("LOG_CHILD_TRUNCATES") != 0};
         if (writers[i].limit == FILL_RING) child_fill_ring(&writers[i]);
         pthread_create(&threads[i], NULL, child_write, &writers[i]);
     }
@@ -148,6 +156,7 @@ __attribute__((constructor)) static void child_main(void) {
 typedef struct {
     const char *folder;
     uint64_t scan_bytes;
+    bool truncates;
     uint64_t buffered[WRITERS]; /* acknowledged counts */
     uint64_t durable[WRITERS];
     uint64_t found[WRITERS]; /* by the last check */
@@ -170,6 +179,7 @@ static pid_t start_child(model *m, uint64_t seed, uint32_t limit, uint64_t killp
         set_number("LOG_CHILD_ACKS", (uint64_t)pipes[1]);
         set_number("LOG_CHILD_SEED", seed);
         set_number("LOG_CHILD_SCAN", m->scan_bytes);
+        set_number("LOG_CHILD_TRUNCATES", m->truncates);
         set_number("LOG_CHILD_LIMIT", limit);
         set_number("LOG_CHILD_KILLPOINT", killpoint);
         for (uint32_t i = 0; i < WRITERS; i++) {
@@ -216,6 +226,7 @@ static void check(model *m, bool ring_survives) {
         uint64_t writer;
         memcpy(&writer, frame.payload, 8);
         KL_CHECK_LT(writer, (uint64_t)WRITERS);
+        if (m->truncates && m->found[writer] == 0) memcpy(&m->found[writer], frame.payload + 8, 8);
         if (!fixture_is(frame.payload, frame.bytes, writer, m->found[writer])) {
             uint64_t number;
             memcpy(&number, frame.payload + 8, 8);
@@ -233,6 +244,8 @@ static void check(model *m, bool ring_survives) {
     kl_log_reader_close(reader);
     for (uint32_t i = 0; i < WRITERS; i++) {
         uint64_t promised = ring_survives ? m->buffered[i] : m->durable[i];
+        /* None left: all that was promised was truncated away, for it was durable. */
+        if (m->truncates && m->found[i] == 0) m->found[i] = promised;
         if (m->found[i] < promised)
             fprintf(stderr, "writer %u: found %llu, promised %llu (%s)\n", i,
                     (unsigned long long)m->found[i], (unsigned long long)promised,
@@ -246,8 +259,8 @@ static void check(model *m, bool ring_survives) {
 /* As small as it gets: every commit or two tells the manifest, and opens start there. */
 #define SHORT_SCAN (8u * KL_LOG_BLOCK_BYTES)
 
-static void kill_at_random(uint64_t scan_bytes) {
-    model m = {.folder = kl_test_folder(), .scan_bytes = scan_bytes};
+static void kill_at_random(uint64_t scan_bytes, bool truncates) {
+    model m = {.folder = kl_test_folder(), .scan_bytes = scan_bytes, .truncates = truncates};
     kl_random random;
     kl_random_init(&random, kl_test_seed());
     KL_CHECK_EQ(kl_log_close(fixture_open(m.folder, KL_LOG_CREATE)), KL_OK);
@@ -269,11 +282,15 @@ static void kill_at_random(uint64_t scan_bytes) {
 }
 
 KL_TEST(kl_log_after_sigkill_at_random_has_all_that_was_promised) {
-    kill_at_random(0);
+    kill_at_random(0, false);
+}
+
+KL_TEST(kl_log_that_truncates_after_sigkill_at_random_has_all_that_was_promised) {
+    kill_at_random(0, true);
 }
 
 KL_TEST(kl_log_after_sigkill_at_random_with_a_short_scan_has_all_that_was_promised) {
-    kill_at_random(SHORT_SCAN);
+    kill_at_random(SHORT_SCAN, false);
 }
 
 KL_TEST(kl_log_killed_with_a_full_ring_has_the_frame_that_is_half_in_the_file) {
@@ -294,8 +311,8 @@ KL_TEST(kl_log_killed_with_a_full_ring_has_the_frame_that_is_half_in_the_file) {
 }
 
 #ifdef KL_DEBUG
-static void kill_at_each_killpoint(uint64_t scan_bytes) {
-    model m = {.folder = kl_test_folder(), .scan_bytes = scan_bytes};
+static void kill_at_each_killpoint(uint64_t scan_bytes, bool truncates) {
+    model m = {.folder = kl_test_folder(), .scan_bytes = scan_bytes, .truncates = truncates};
     KL_CHECK_EQ(kl_log_close(fixture_open(m.folder, KL_LOG_CREATE)), KL_OK);
     uint64_t step = kl_test_slow() ? 37 : 7;
     for (uint64_t killpoint = 1;; killpoint += killpoint < 20 ? 1 : step) {
@@ -323,10 +340,14 @@ static void kill_at_each_killpoint(uint64_t scan_bytes) {
 }
 
 KL_TEST(kl_log_killed_at_each_killpoint_has_all_that_was_promised) {
-    kill_at_each_killpoint(0);
+    kill_at_each_killpoint(0, false);
+}
+
+KL_TEST(kl_log_that_truncates_killed_at_each_killpoint_has_all_that_was_promised) {
+    kill_at_each_killpoint(SHORT_SCAN, true);
 }
 
 KL_TEST(kl_log_killed_at_each_killpoint_with_a_short_scan_has_all_that_was_promised) {
-    kill_at_each_killpoint(SHORT_SCAN);
+    kill_at_each_killpoint(SHORT_SCAN, false);
 }
 #endif

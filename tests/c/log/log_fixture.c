@@ -66,13 +66,24 @@ uint64_t fixture_append(kl_log *log, uint32_t bytes, uint64_t writer, uint64_t n
 }
 
 uint64_t fixture_count(const char *folder, uint32_t flags, uint32_t (*bytes_of)(uint64_t number)) {
+    uint64_t first = 0, end = fixture_end(folder, flags, bytes_of, &first);
+    KL_CHECK_EQ(first, 0);
+    return end;
+}
+
+uint64_t fixture_end(const char *folder, uint32_t flags, uint32_t (*bytes_of)(uint64_t number),
+                     uint64_t *first) {
     kl_log_reader *reader = NULL;
     kl_log_frame frame;
     int32_t status = kl_log_reader_open(&reader, folder, 0, flags);
     if (status != KL_OK) fprintf(stderr, "reader: %d %s\n", status, kl_status_last());
     KL_CHECK_EQ(status, KL_OK);
     uint64_t count = 0;
-    while ((status = kl_log_reader_next(reader, &frame)) == KL_OK) {
+    for (*first = 0; (status = kl_log_reader_next(reader, &frame)) == KL_OK;) {
+        if (count == 0) {
+            memcpy(&count, frame.payload + 8, sizeof count);
+            *first = count;
+        }
         KL_CHECK_EQ(frame.bytes, bytes_of(count));
         KL_CHECK(fixture_is(frame.payload, frame.bytes, 0, count));
         KL_CHECK_EQ(frame.record_count, 1u);

@@ -27,6 +27,11 @@ uint64_t fixture_append(kl_log *log, uint32_t bytes, uint64_t writer, uint64_t n
  * are. `bytes_of` gives the size that record i must have. */
 uint64_t fixture_count(const char *folder, uint32_t flags, uint32_t (*bytes_of)(uint64_t number));
 
+/* The same for a log whose front may be truncated: `*first` gets the number of its first record; one
+ * behind the number of its last is answered. */
+uint64_t fixture_end(const char *folder, uint32_t flags, uint32_t (*bytes_of)(uint64_t number),
+                     uint64_t *first);
+
 /* Makes `to` a copy of a log folder, without LOCK; what was in it goes. */
 void fixture_copy(const char *from, const char *to);
 

@@ -5,6 +5,7 @@
 #include "file/device.h"
 #include "log/durable_log.h"
 #include "log/log_reader.h"
+#include "log/log_truncate.h"
 #include "log/log_verify.h"
 #include "tests/c/harness.h"
 #include "tests/c/log/disk_image.h"
@@ -28,6 +29,8 @@ typedef struct {
     size_t operations;
     uint64_t durable_records;
     uint64_t appended_records;
+    uint64_t truncated_records; /* surely; `wished` at most */
+    uint64_t wished_records;
 } promise;
 
 typedef struct {
@@ -35,6 +38,8 @@ typedef struct {
     promise promises[STEPS_MAX];
     uint32_t count;
     uint64_t scan_bytes; /* kl_log_options */
+    bool truncates;
+    uint64_t truncated, wished;
 } history;
 
 /* Images live in memory: thousands of them, and no disk of ours has to sync anything. */
@@ -49,14 +54,26 @@ static const char *scratch(const char *name) {
 
 static void promise_now(history *h, uint64_t durable, uint64_t appended) {
     KL_CHECK(h->count < STEPS_MAX);
-    h->promises[h->count++] = (promise){disk_record_count(h->record), durable, appended};
+    h->promises[h->count++] =
+        (promise){disk_record_count(h->record), durable, appended, h->truncated, h->wished};
+}
+
+/* Gives records away that are durable, and sometimes all but the last few of them. */
+static void truncate_some(history *h, kl_log *log, const uint64_t *at, uint64_t durable,
+                          uint64_t appended, kl_random *random) {
+    if (durable < h->truncated + 12) return;
+    uint64_t most = durable - 10 - h->truncated;
+    h->wished = h->truncated + 1 + kl_random_below(random, most);
+    promise_now(h, durable, appended);
+    KL_CHECK_EQ(kl_log_truncate_before(log, at[h->wished]), KL_OK);
+    h->truncated = h->wished;
 }
 
 /* Appends and commits, in and out of the log, over several segments. */
 static void live(history *h, const char *folder, uint64_t seed) {
     kl_random random;
     kl_random_init(&random, seed);
-    uint64_t appended = 0, durable = 0;
+    uint64_t appended = 0, durable = 0, at[1000];
     h->count = 0;
     h->record = disk_record_start(folder);
     for (int life = 0; life < 3; life++) {
@@ -64,7 +81,7 @@ static void live(history *h, const char *folder, uint64_t seed) {
         durable = appended;
         promise_now(h, durable, appended);
         for (uint64_t step = 0; step < 60; step++) {
-            fixture_append(log, size_varied(appended), 0, appended);
+            at[appended] = fixture_append(log, size_varied(appended), 0, appended);
             appended++;
             if (kl_random_below(&random, 4) == 0) KL_CHECK_EQ(kl_log_flush(log), KL_OK);
             if (kl_random_below(&random, 5) == 0) {
@@ -72,6 +89,8 @@ static void live(history *h, const char *folder, uint64_t seed) {
                 durable = appended;
             }
             if (kl_random_below(&random, 30) == 0) usleep(6000); /* a commit record */
+            if (h->truncates && kl_random_below(&random, 8) == 0)
+                truncate_some(h, log, at, durable, appended, &random);
             promise_now(h, durable, appended);
         }
         KL_CHECK_EQ(kl_log_close(log), KL_OK);
@@ -84,6 +103,7 @@ static void live(history *h, const char *folder, uint64_t seed) {
 static char last_refusal[KL_DETAIL_BYTES_MAX + 1];
 
 /* Opens the image; -1 when refused, else how many records, all of them as they were written. */
+static uint64_t first_found;
 static int64_t open_image(const char *folder, uint64_t scan_bytes) {
     kl_log *log = NULL;
     last_refusal[0] = '\0';
@@ -95,7 +115,7 @@ static int64_t open_image(const char *folder, uint64_t scan_bytes) {
         snprintf(last_refusal, sizeof last_refusal, "%s", kl_status_last());
         return -1;
     }
-    int64_t count = (int64_t)fixture_count(folder, 0, size_varied);
+    int64_t count = (int64_t)fixture_end(folder, 0, size_varied, &first_found);
     KL_CHECK_EQ(kl_log_close(log), KL_OK);
     return count;
 }
@@ -126,6 +146,9 @@ static uint64_t lost_by_cut(history *h, size_t operations, kl_random *random, bo
     int64_t found = open_image(folder, h->scan_bytes);
     uint64_t durable = promised(h, operations)->durable_records;
     if (found < 0) return durable + 1;
+    /* What was given away does not come back, and nothing else goes. */
+    if (first_found < promised(h, operations)->truncated_records) return 1;
+    if (first_found > promised(h, operations)->wished_records) return 1;
     KL_CHECK_LE((uint64_t)found, h->promises[h->count - 1].appended_records);
     return (uint64_t)found < durable ? durable - (uint64_t)found : 0;
 }
@@ -179,11 +202,38 @@ KL_TEST(kl_log_with_a_short_scan_loses_nothing_durable_in_power_cuts) {
     expect_honest(kl_test_seed() + 3, 4 * (uint64_t)KL_LOG_BLOCK_BYTES, true, images(60));
 }
 
+/* On segments that are written a second and a third time. */
+KL_TEST(kl_log_that_truncates_loses_nothing_durable_in_power_cuts) {
+    history h = {.truncates = true};
+    for (uint64_t again = 0; again < 2; again++) {
+        h.truncated = h.wished = 0;
+        live(&h, scratch("live"), kl_test_seed() + 4 + again);
+        uint64_t lost = cut_everywhere(&h, again != 0, images(again != 0 ? 100 : 250));
+        if (lost > 0) fprintf(stderr, "lost %llu; %s\n", (unsigned long long)lost, last_refusal);
+        disk_record_free(h.record);
+        remove_scratch("live");
+        remove_scratch("image");
+        KL_CHECK_EQ(lost, 0u);
+    }
+}
+
 static void expect_caught(enum disk_lie lie) {
     history h = {0};
     live(&h, scratch("live"), kl_test_seed());
     disk_record_lie(h.record, lie);
     uint64_t lost = cut_everywhere(&h, false, 100);
+    disk_record_free(h.record);
+    remove_scratch("live");
+    remove_scratch("image");
+    KL_CHECK(lost > 0);
+}
+
+/* A log that gives its segments away before the manifest says so: a cut finds them gone. */
+KL_TEST(kl_log_that_retires_segments_too_early_is_caught_by_the_power_cuts) {
+    history h = {.truncates = true};
+    live(&h, scratch("live"), kl_test_seed());
+    disk_record_lie(h.record, DISK_NO_MANIFEST_SYNC);
+    uint64_t lost = cut_everywhere(&h, false, 200);
     disk_record_free(h.record);
     remove_scratch("live");
     remove_scratch("image");
