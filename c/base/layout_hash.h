@@ -3,8 +3,8 @@
 #define KL_BASE_LAYOUT_HASH_H
 
 /* Over all layouts that TypeScript or another process reads. */
-#define KL_LAYOUT_HASH 0x5e5dc443u
+#define KL_LAYOUT_HASH 0x224d392fu
 /* Over all signatures and status codes that cross the FFI border. */
-#define KL_ABI_VERSION 0x6e0f0cc2u
+#define KL_ABI_VERSION 0xa6e86db8u
 
 #endif

@@ -3,12 +3,15 @@
 #include "base/handle.h"
 #include "exec/completion.h"
 #include "file/folder.h"
+#include "log/log_cursor.h"
 #include "log/log_frame.h"
 #include "log/log_reader.h"
 #include "log/log_state.h"
+#include "log/log_truncate.h"
 #include "log/log_verify.h"
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,14 +41,23 @@ static void close_log(void *log) {
     closed_with = kl_log_close(log);
 }
 
-double kl_log_handle_open(const uint8_t *folder, uint32_t folder_bytes, double segment_bytes,
-                          double ring_bytes, uint32_t flags, uint32_t recovery) {
+double kl_log_handle_open(const uint8_t *folder, uint32_t folder_bytes, const uint8_t *given,
+                          uint32_t given_bytes) {
     char path[PATH_MAX];
     kl_log *log = NULL;
-    kl_log_options options = {.flags = flags, .recovery = recovery};
+    kl_log_open_options wanted;
+    if (given == NULL || given_bytes < sizeof wanted)
+        return kl_fail(KL_ERR_ARGUMENT, "the options of a log have %zu bytes", sizeof wanted);
+    memcpy(&wanted, given, sizeof wanted);
+    kl_log_options options = {.flags = wanted.flags,
+                              .recovery = wanted.recovery,
+                              .spare_segments = wanted.spare_segments};
     int32_t status = kl_folder_text(folder, folder_bytes, path, sizeof path);
-    if (status == KL_OK) status = whole(segment_bytes, "segment bytes", &options.segment_bytes);
-    if (status == KL_OK) status = whole(ring_bytes, "ring bytes", &options.ring_bytes);
+    if (status == KL_OK)
+        status = whole(wanted.segment_bytes, "segment bytes", &options.segment_bytes);
+    if (status == KL_OK) status = whole(wanted.ring_bytes, "ring bytes", &options.ring_bytes);
+    if (status == KL_OK) status = whole(wanted.retain_bytes, "retain bytes", &options.retain_bytes);
+    if (status == KL_OK) status = whole(wanted.retain_ms, "retain ms", &options.retain_ms);
     if (status == KL_OK) status = kl_log_open(&log, path, &options);
     if (status != KL_OK) return status;
     uint32_t handle = kl_handle_open(KL_HANDLE_LOG, log, close_log);
@@ -160,6 +172,44 @@ int32_t kl_log_handle_flush(uint32_t handle) {
     kl_log *log = kl_handle_enter(handle, KL_HANDLE_LOG);
     if (log == NULL) return no_handle();
     int32_t status = kl_log_flush(log);
+    kl_handle_leave(handle);
+    return status;
+}
+
+/* ---- truncation ---- */
+
+int32_t kl_log_handle_truncate(uint32_t handle, double address) {
+    uint64_t before = 0;
+    int32_t status = whole(address, "address", &before);
+    if (status != KL_OK) return status;
+    kl_log *log = kl_handle_enter(handle, KL_HANDLE_LOG);
+    if (log == NULL) return no_handle();
+    status = kl_log_truncate_before(log, before);
+    kl_handle_leave(handle);
+    return status;
+}
+
+int32_t kl_log_handle_request_truncate(uint32_t handle, double address) {
+    uint64_t before = 0;
+    int32_t status = whole(address, "address", &before);
+    if (status != KL_OK) return status;
+    kl_log *log = kl_handle_enter(handle, KL_HANDLE_LOG);
+    if (log == NULL) return no_handle();
+    kl_log_request_truncate(log, before);
+    kl_handle_leave(handle);
+    return KL_OK;
+}
+
+int32_t kl_log_handle_arm_truncated(uint32_t handle, uint32_t completion, uint32_t token) {
+    kl_log *log = kl_handle_enter(handle, KL_HANDLE_LOG);
+    if (log == NULL) return no_handle();
+    kl_event_count *event = kl_log_durable_event(log);
+    uint32_t key = kl_event_count_prepare(event);
+    int32_t status = kl_log_truncate_status(log);
+    if (status == KL_OK)
+        status = 1;
+    else if (status == KL_ERR_AGAIN)
+        status = kl_completion_arm(completion, token, event, key, KL_LOG_FOREVER);
     kl_handle_leave(handle);
     return status;
 }
@@ -317,6 +367,116 @@ double kl_log_reader_handle_need(uint32_t handle) {
     double need = opened->has_frame ? (double)entry_bytes(&opened->frame) : 0;
     kl_handle_leave(handle);
     return need;
+}
+
+int32_t kl_log_reader_handle_arm(uint32_t handle, uint32_t completion, uint32_t token) {
+    open_reader *opened = kl_handle_enter(handle, KL_HANDLE_LOG_READER);
+    if (opened == NULL) return no_handle();
+    kl_event_count *event = NULL;
+    uint32_t key = 0;
+    int32_t status = opened->has_frame ? 1 : kl_log_reader_prepare(opened->reader, &event, &key);
+    if (status == 0) status = kl_completion_arm(completion, token, event, key, KL_LOG_FOREVER);
+    kl_handle_leave(handle);
+    return status;
+}
+
+/* ---- cursors ---- */
+
+typedef struct {
+    pthread_mutex_t mutex; /* a move on another thread, and the address that the isolate asks for */
+    kl_log_cursor *cursor;
+} open_cursor;
+
+static void close_cursor(void *object) {
+    open_cursor *opened = object;
+    kl_log_cursor_close(opened->cursor);
+    pthread_mutex_destroy(&opened->mutex);
+    free(opened);
+}
+
+static int32_t cursor_texts(const uint8_t *folder, uint32_t folder_bytes, char *path,
+                            const uint8_t *name, uint32_t name_bytes, char *text) {
+    int32_t status = kl_folder_text(folder, folder_bytes, path, PATH_MAX);
+    return status == KL_OK ? kl_folder_text(name, name_bytes, text, PATH_MAX) : status;
+}
+
+double kl_log_cursor_handle_open(const uint8_t *folder, uint32_t folder_bytes, const uint8_t *name,
+                                 uint32_t name_bytes, double from) {
+    char path[PATH_MAX], text[PATH_MAX];
+    uint64_t start = KL_LOG_CURSOR_END;
+    int32_t status = cursor_texts(folder, folder_bytes, path, name, name_bytes, text);
+    if (status == KL_OK && !(from < 0)) status = whole(from, "from", &start);
+    if (status != KL_OK) return status;
+    open_cursor *opened = calloc(1, sizeof *opened);
+    if (opened == NULL) return kl_fail(KL_ERR_MEMORY, "no memory for a cursor");
+    status = kl_log_cursor_open(&opened->cursor, path, text, start);
+    if (status != KL_OK) {
+        free(opened);
+        return status;
+    }
+    pthread_mutex_init(&opened->mutex, NULL);
+    uint32_t handle = kl_handle_open(KL_HANDLE_LOG_CURSOR, opened, close_cursor);
+    if (handle != 0) return handle;
+    close_cursor(opened);
+    return kl_fail(KL_ERR_LIMIT, "too many open handles, at most %u", KL_HANDLE_COUNT_MAX);
+}
+
+static int32_t no_cursor(void) {
+    return kl_fail(KL_ERR_HANDLE, "not an open cursor, or closed already");
+}
+
+double kl_log_cursor_handle_address(uint32_t handle) {
+    open_cursor *opened = kl_handle_enter(handle, KL_HANDLE_LOG_CURSOR);
+    if (opened == NULL) return no_cursor();
+    pthread_mutex_lock(&opened->mutex);
+    double address = (double)kl_log_cursor_address(opened->cursor);
+    pthread_mutex_unlock(&opened->mutex);
+    kl_handle_leave(handle);
+    return address;
+}
+
+int32_t kl_log_cursor_handle_move(uint32_t handle, double address) {
+    uint64_t to = 0;
+    int32_t status = whole(address, "address", &to);
+    if (status != KL_OK) return status;
+    open_cursor *opened = kl_handle_enter(handle, KL_HANDLE_LOG_CURSOR);
+    if (opened == NULL) return no_cursor();
+    pthread_mutex_lock(&opened->mutex);
+    status = kl_log_cursor_move(opened->cursor, to);
+    pthread_mutex_unlock(&opened->mutex);
+    kl_handle_leave(handle);
+    return status;
+}
+
+int32_t kl_log_cursor_handle_move_async(uint32_t handle, double address, uint8_t *out,
+                                        uint32_t capacity) {
+    int32_t status = kl_log_cursor_handle_move(handle, address);
+    if (status == KL_OK || out == NULL || capacity < sizeof(uint32_t)) return status;
+    const char *text = kl_status_last();
+    size_t room = capacity - sizeof(uint32_t);
+    uint32_t bytes = (uint32_t)strnlen(text, room);
+    memcpy(out, &bytes, sizeof bytes);
+    memcpy(out + sizeof bytes, text, bytes);
+    return status;
+}
+
+int32_t kl_log_cursor_handle_close(uint32_t handle) {
+    return kl_handle_close(handle, KL_HANDLE_LOG_CURSOR) == KL_OK ? KL_OK : no_cursor();
+}
+
+int32_t kl_log_cursor_handle_remove(const uint8_t *folder, uint32_t folder_bytes,
+                                    const uint8_t *name, uint32_t name_bytes) {
+    char path[PATH_MAX], text[PATH_MAX];
+    int32_t status = cursor_texts(folder, folder_bytes, path, name, name_bytes, text);
+    return status == KL_OK ? kl_log_cursor_remove(path, text) : status;
+}
+
+int32_t kl_log_cursor_handle_list(const uint8_t *folder, uint32_t folder_bytes, uint8_t *out,
+                                  uint32_t capacity) {
+    char path[PATH_MAX];
+    if (out == NULL) return kl_fail(KL_ERR_ARGUMENT, "no place for the names");
+    int32_t status = kl_folder_text(folder, folder_bytes, path, sizeof path);
+    return status == KL_OK ? kl_log_cursor_list(path, (char *)out, capacity) : status;
 }
 
 /* ---- verify ---- */

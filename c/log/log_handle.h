@@ -3,6 +3,7 @@
  *   LOG          a kl_log; closed with its last call (base/handle.h), so a close may race appends of
  *                other Workers.
  *   LOG_READER   a kl_log_reader and the frame that did not fit into the last buffer; one isolate.
+ *   LOG_CURSOR   a kl_log_cursor; one call at a time (log_handle takes a mutex).
  *
  * Addresses and positions are f64 (exact to 2^53); a result below 0 is a status. Nothing here is
  * trusted: sizes, counts and encodings are checked before anything is appended.
@@ -61,9 +62,21 @@ typedef struct {
     uint32_t clean;
 } kl_log_check;
 
-/* A handle (> 0), or a status. `segment_bytes`, `ring_bytes` 0: the defaults. */
-KL_API double kl_log_handle_open(const uint8_t *folder, uint32_t folder_bytes, double segment_bytes,
-                                 double ring_bytes, uint32_t flags, uint32_t recovery);
+/* layout: kl_log_open_options segment_bytes ring_bytes retain_bytes retain_ms flags recovery spare_segments */
+typedef struct {
+    double segment_bytes; /* 0: the defaults, here and below */
+    double ring_bytes;
+    double retain_bytes;
+    double retain_ms;
+    uint32_t flags;
+    uint32_t recovery;
+    uint32_t spare_segments;
+    uint32_t reserved;
+} kl_log_open_options;
+
+/* A handle (> 0), or a status. `options` holds a kl_log_open_options. */
+KL_API double kl_log_handle_open(const uint8_t *folder, uint32_t folder_bytes,
+                                 const uint8_t *options, uint32_t options_bytes);
 
 /* Also answers what kl_log_close does, unless a call of another Worker is still under way. */
 KL_API int32_t kl_log_handle_close(uint32_t handle);
@@ -88,6 +101,12 @@ KL_API int32_t kl_log_handle_arm_durable(uint32_t handle, double until, uint32_t
                                          uint32_t token);
 KL_API int32_t kl_log_handle_flush(uint32_t handle);
 
+/* kl_log_truncate_before: here; or asked of a service thread, whose end is waited for with arm: 1
+ * done, 0 `token` is posted at the next change, or how it failed. */
+KL_API int32_t kl_log_handle_truncate(uint32_t handle, double address);
+KL_API int32_t kl_log_handle_request_truncate(uint32_t handle, double address);
+KL_API int32_t kl_log_handle_arm_truncated(uint32_t handle, uint32_t completion, uint32_t token);
+
 KL_API double kl_log_handle_first(uint32_t handle);
 KL_API double kl_log_handle_durable(uint32_t handle);
 KL_API double kl_log_handle_tail(uint32_t handle);
@@ -109,6 +128,25 @@ KL_API int32_t kl_log_reader_handle_close(uint32_t handle);
 KL_API int32_t kl_log_reader_handle_next(uint32_t handle, uint8_t *out, uint32_t capacity);
 /* Bytes that the next entry needs, 0 when that is not known yet. */
 KL_API double kl_log_reader_handle_need(uint32_t handle);
+
+/* For whoever follows a log: 1: try kl_log_reader_handle_next again; 0: `token` is posted when there
+ * is more, or after half a second; KL_ERR_UNSUPPORTED: look again in a while (kl_log_reader_prepare). */
+KL_API int32_t kl_log_reader_handle_arm(uint32_t handle, uint32_t completion, uint32_t token);
+
+/* Cursors (log_cursor.h). `from` below 0: the end. Addresses and handles, or a status. */
+KL_API double kl_log_cursor_handle_open(const uint8_t *folder, uint32_t folder_bytes,
+                                        const uint8_t *name, uint32_t name_bytes, double from);
+KL_API double kl_log_cursor_handle_address(uint32_t handle);
+KL_API int32_t kl_log_cursor_handle_move(uint32_t handle, double address);
+/* The same on another thread; `out` gets {u32 bytes, text} of the failure. */
+/* ffi: nonblocking */
+KL_API int32_t kl_log_cursor_handle_move_async(uint32_t handle, double address, uint8_t *out,
+                                               uint32_t capacity);
+KL_API int32_t kl_log_cursor_handle_close(uint32_t handle);
+KL_API int32_t kl_log_cursor_handle_remove(const uint8_t *folder, uint32_t folder_bytes,
+                                           const uint8_t *name, uint32_t name_bytes);
+KL_API int32_t kl_log_cursor_handle_list(const uint8_t *folder, uint32_t folder_bytes, uint8_t *out,
+                                         uint32_t capacity);
 
 /* Verifies a whole log. `check` gets a kl_log_check; `out` one line per problem, as many as fit, or
  * the text of the failure that is answered. */

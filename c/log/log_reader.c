@@ -45,6 +45,11 @@ static void learn_durable(kl_log_reader *reader, uint64_t durable) {
     if (durable > reader->durable) reader->durable = durable;
 }
 
+static void drop_ring(kl_log_reader *reader) {
+    if (reader->ring.shared != NULL) kl_event_count_retire(&reader->ring.shared->durable_event);
+    kl_log_ring_close(&reader->ring, false);
+}
+
 /* What the ring of a live (or killed) writer says. False: there is no ring. */
 static bool ask_ring(kl_log_reader *reader) {
     if (reader->ring.shared == NULL) return false;
@@ -54,7 +59,7 @@ static bool ask_ring(kl_log_reader *reader) {
     bool whole = !kl_region_poisoned(reader->ring.region);
     if (whole) learn_durable(reader, durable);
     if (!closed && whole) return true;
-    kl_log_ring_close(&reader->ring, false);
+    drop_ring(reader);
     return false;
 }
 
@@ -190,6 +195,18 @@ int32_t kl_log_reader_next(kl_log_reader *reader, kl_log_frame *out) {
     }
 }
 
+int32_t kl_log_reader_prepare(kl_log_reader *reader, kl_event_count **event, uint32_t *key) {
+    int32_t status = refresh(reader, true);
+    if (status != KL_OK) return status;
+    bool uncommitted = (reader->flags & KL_LOG_READ_UNCOMMITTED) != 0;
+    if (reader->durable > reader->position) return 1;
+    if (reader->ring.shared == NULL || uncommitted) return KL_ERR_UNSUPPORTED;
+    *event = &reader->ring.shared->durable_event;
+    *key = kl_event_count_prepare(*event);
+    bool more = ask_ring(reader) && reader->durable <= reader->position;
+    return more ? 0 : 1; /* 1 also when the ring has just gone */
+}
+
 uint64_t kl_log_reader_durable(const kl_log_reader *reader) {
     return reader->durable;
 }
@@ -198,28 +215,39 @@ uint64_t kl_log_reader_position(const kl_log_reader *reader) {
     return reader->position;
 }
 
-/* A position below the durable address where no frame begins: what is it? */
+/* Walks from the frame at `at`, if there is one, towards the position. KL_ERR_ARGUMENT: the position
+ * lies inside a frame; KL_OK: the walk came near it; else no frame begins at `at`. */
+static int32_t walk_towards(kl_log_reader *reader, uint64_t at) {
+    uint64_t begin = at, position = reader->position;
+    kl_log_frame_header header;
+    kl_log_damage damage;
+    int32_t status;
+    while ((status = kl_log_window_check(&reader->window, reader->seed, at, &header, &damage)) ==
+           KL_OK) {
+        uint64_t next = at + kl_log_frame_total(header.bytes);
+        if (next > position)
+            return kl_fail(KL_ERR_ARGUMENT,
+                           "address %" PRIu64 " lies inside the frame at address %" PRIu64,
+                           position, at);
+        at = next;
+        if (at == position) return KL_OK;
+    }
+    return at != begin ? KL_OK : status;
+}
+
+/* A position below the durable address where no frame begins: what is it? Groups begin at block
+ * borders, and the log at its first frame. */
 static int32_t explain_position(kl_log_reader *reader, const kl_log_damage *damage) {
     uint64_t from = reader->position;
-    kl_log_frame_header header;
-    kl_log_damage other;
-    for (uint64_t block = (from - 1) & ~(uint64_t)(KL_LOG_BLOCK_BYTES - 1); block >= reader->first;
-         block -= KL_LOG_BLOCK_BYTES) {
-        uint64_t at = block;
-        int32_t status;
-        while ((status = kl_log_window_check(&reader->window, reader->seed, at, &header, &other)) ==
-               KL_OK) {
-            uint64_t next = at + kl_log_frame_total(header.bytes);
-            if (next > from)
-                return kl_fail(KL_ERR_ARGUMENT,
-                               "address %" PRIu64 " lies inside the frame at address %" PRIu64,
-                               from, at);
-            if (next == from) break;
-            at = next;
-        }
-        if (status != KL_OK && status != KL_ERR_END && status != KL_ERR_CORRUPT) return status;
-        if (at != block || status == KL_OK || block < KL_LOG_BLOCK_BYTES) break;
+    uint64_t block = (from - 1) & ~(uint64_t)(KL_LOG_BLOCK_BYTES - 1);
+    int32_t status = KL_ERR_CORRUPT;
+    while (block > reader->first) {
+        status = walk_towards(reader, block);
+        if (status != KL_ERR_END && status != KL_ERR_CORRUPT) break;
+        block -= KL_LOG_BLOCK_BYTES;
     }
+    if (block <= reader->first) status = walk_towards(reader, reader->first);
+    if (status != KL_OK && status != KL_ERR_END && status != KL_ERR_CORRUPT) return status;
     return kl_log_stream_corrupt(&reader->stream, from, damage, ", but what follows was durable");
 }
 
@@ -294,7 +322,7 @@ int32_t kl_log_reader_open(kl_log_reader **out, const char *folder, double from_
 
 void kl_log_reader_close(kl_log_reader *reader) {
     if (reader == NULL) return;
-    kl_log_ring_close(&reader->ring, false);
+    drop_ring(reader);
     kl_log_window_close(&reader->window);
     kl_log_stream_close(&reader->stream);
     kl_segment_set_close(reader->segments);

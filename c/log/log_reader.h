@@ -14,7 +14,7 @@
 #ifndef KL_LOG_LOG_READER_H
 #define KL_LOG_LOG_READER_H
 
-#include "base/status.h"
+#include "sync/event_count.h"
 
 typedef struct kl_log_reader kl_log_reader;
 
@@ -44,6 +44,11 @@ int32_t kl_log_reader_open(kl_log_reader **out, const char *folder, double from_
 
 /* KL_OK | KL_ERR_END | KL_ERR_NOT_FOUND (truncated away meanwhile) | KL_ERR_CORRUPT (file, offset, address, expected and found checksum). */
 int32_t kl_log_reader_next(kl_log_reader *reader, kl_log_frame *out);
+
+/* For whoever waits for more. 1: look again, there may be some; 0: nothing before `*event` (which
+ * lives as long as the reader) has left `*key`; KL_ERR_UNSUPPORTED: nobody would tell (no live
+ * writer, one without a shared ring, or an uncommitted reader): look again in a while. */
+int32_t kl_log_reader_prepare(kl_log_reader *reader, kl_event_count **event, uint32_t *key);
 
 /* Everything below is known to be durable. */
 uint64_t kl_log_reader_durable(const kl_log_reader *reader);

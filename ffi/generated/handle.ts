@@ -32,4 +32,5 @@ export const HANDLE = {
   EXECUTOR: 28,
   ARENA: 29,
   TOPOLOGY: 30,
+  LOG_CURSOR: 31,
 } as const;

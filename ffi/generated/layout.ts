@@ -84,6 +84,18 @@ export const KL_LOG_ENTRY = {
   flags: 27,
 } as const;
 
+/** `kl_log_open_options`: its size and the offset of each field. */
+export const KL_LOG_OPEN_OPTIONS = {
+  bytes: 48,
+  segmentBytes: 0,
+  ringBytes: 8,
+  retainBytes: 16,
+  retainMs: 24,
+  flags: 32,
+  recovery: 36,
+  spareSegments: 40,
+} as const;
+
 /** `kl_log_ring_shared`: its size and the offset of each field. */
 export const KL_LOG_RING_SHARED = {
   bytes: 8192,
@@ -260,7 +272,7 @@ export const KL_WORK_DEQUE_HEADER = {
 } as const;
 
 /** Over all layouts; the library carries the same number. */
-export const LAYOUT_HASH = 0x5e5dc443;
+export const LAYOUT_HASH = 0x224d392f;
 
 /** Over all signatures and status codes; the library carries the same number. */
-export const ABI_VERSION = 0x6e0f0cc2;
+export const ABI_VERSION = 0xa6e86db8;

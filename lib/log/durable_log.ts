@@ -9,9 +9,21 @@
 import { KL_LOG_STATE } from "../../ffi/generated/layout.ts";
 import { symbols } from "../../ffi/library.ts";
 import { check, KeelsonError, refuse, STATUS } from "../base/error.ts";
-import { waitFor } from "../exec/completion.ts";
+import { ALREADY, waitFor } from "../exec/completion.ts";
 import { encodePath } from "../file/folder.ts";
+import { LogFollow, type LogFollowOptions } from "./log_follow.ts";
+import { checkOptions, type OpenLogOptions } from "./log_options.ts";
 import { checkRange, LogScan, type ScanRange } from "./log_reader.ts";
+
+export {
+  listLogCursors,
+  LogCursor,
+  type LogCursorOptions,
+  openLogCursor,
+  removeLogCursor,
+} from "./log_cursor.ts";
+export { followLog, LogFollow, type LogFollowOptions } from "./log_follow.ts";
+export type { AppendDurability, OpenLogOptions } from "./log_options.ts";
 
 export {
   type LogRecord,
@@ -21,35 +33,6 @@ export {
   type ScanRange,
 } from "./log_reader.ts";
 export { type LogCheck, verifyLog } from "./log_verify.ts";
-
-/** What an append promises when it returns.
- *
- * - `"memory"`: the record was taken; where no shared memory could be had, a killed process loses it
- * - `"buffered"`: the record survives the death of the process, not a power cut
- *
- * A power cut takes away a suffix of what was not committed, never something in the middle.
- * {@linkcode DurableLog.commit} makes it durable. */
-export type AppendDurability = "memory" | "buffered";
-
-/** Options for {@linkcode openLog}. */
-export interface OpenLogOptions {
-  /** Make the folder (its last part) and the log when there is none. @default {true} */
-  create?: boolean;
-  /** Size of one file of a new log, a multiple of 4096 from 65536 to 2^32; an existing log keeps its
-   * own. @default {67108864} */
-  segmentBytes?: number;
-  /** Size of the memory between append and disk, a power of two from 65536 to 2^30. One append takes
-   * at most half of it. @default {16777216} */
-  ringBytes?: number;
-  /** Keep that memory in `/dev/shm`, where it outlives the process. @default {true} */
-  sharedRing?: boolean;
-  /** What an append promises when it returns. @default {"buffered"} */
-  durability?: AppendDurability;
-  /** What to do with bytes behind the last whole record that were never durable: `"tolerate-tail"`
-   * cuts them and says so in {@linkcode DurableLog.recovery}, `"absolute"` refuses to open. Damage
-   * below the durable address is refused either way. @default {"tolerate-tail"} */
-  recovery?: "tolerate-tail" | "absolute";
-}
 
 /** What the open found and did; all 0 after a clean close. */
 export interface LogRecovery {
@@ -82,10 +65,6 @@ export interface LogState {
   /** Whether that memory outlives the process. */
   sharedRing: boolean;
 }
-
-// kl_log_flag, kl_log_recovery
-const CREATE = 1, NO_RING = 2;
-const TOLERATE_TAIL = 0, ABSOLUTE = 1;
 
 const SCRATCH_BYTES = 64 * 1024;
 /** In front of each record of a batch stands its size. */
@@ -160,27 +139,18 @@ export class DurableLog implements Disposable, AsyncDisposable {
   #scratchView = new DataView(this.#scratch.buffer);
   #waiters: Waiter[] = [];
   #serving = false;
+  #truncating: Promise<void> = Promise.resolve();
 
   /** What {@linkcode openLog} calls. */
   constructor(folder: string, options: OpenLogOptions = {}) {
     const action = `open the log ${folder}`;
     const path = encodePath(folder, action);
-    const { create, segmentBytes, ringBytes, sharedRing, durability, recovery } = checkOptions(
-      options,
-      action,
-    );
+    const { durability, encoded } = checkOptions(options, action);
     this.folder = folder;
     this.#appendAction = `append to the log ${folder}`;
     this.#buffered = durability === "buffered" ? 1 : 0;
     this.#handle = check(
-      this.#k.kl_log_handle_open(
-        path,
-        path.length,
-        segmentBytes,
-        ringBytes,
-        (create ? CREATE : 0) | (sharedRing ? 0 : NO_RING),
-        recovery === "absolute" ? ABSOLUTE : TOLERATE_TAIL,
-      ),
+      this.#k.kl_log_handle_open(path, path.length, encoded, encoded.length),
       action,
     );
     this.recovery = this.#readRecovery(action);
@@ -194,7 +164,14 @@ export class DurableLog implements Disposable, AsyncDisposable {
    * `KL_ERR_NO_SPACE` (nothing was taken; try again when there is room); after a failed write or sync
    * the same failure for ever
    */
-  append(bytes: Uint8Array): number {
+  append(bytes: Uint8Array): number;
+  /**
+   * Appends one record, and resolves to its address when it is durable. Calls of one turn, and
+   * those that wait at the same time, share one sync.
+   */
+  append(bytes: Uint8Array, options: { durability: "sync" }): Promise<number>;
+  append(bytes: Uint8Array, options?: { durability: "sync" }): number | Promise<number> {
+    if (options !== undefined) return this.#appendDurably(bytes, options);
     if (!(bytes instanceof Uint8Array)) refuse(this.#appendAction, "a record is a Uint8Array");
     const size = bytes.byteLength;
     if (size === 0) this.#refuseDetached(bytes);
@@ -262,6 +239,69 @@ export class DurableLog implements Disposable, AsyncDisposable {
   flush(): void {
     const action = `flush the log ${this.folder}`;
     check(this.#k.kl_log_handle_flush(this.#open(action)), action);
+  }
+
+  /**
+   * Lets the log begin at `address`: that of a record, a `nextAddress`, or `durableAddress`. What lies
+   * before is not read any more, and its files are written again, or removed. Cursors hold it back:
+   * the log then begins at the lowest of them. Resolves to where it begins now.
+   *
+   * @throws {KeelsonError} `KL_ERR_ARGUMENT` when the address lies inside a record (the message says
+   * which), or is not durable yet
+   *
+   * @example
+   * ```ts
+   * import { openLog } from "./durable_log.ts";
+   * import { closeCompletion } from "../exec/completion.ts";
+   *
+   * const folder = Deno.makeTempDirSync();
+   * {
+   *   using log = openLog(`${folder}/log`);
+   *   log.append(Uint8Array.of(1));
+   *   const second = log.append(Uint8Array.of(2));
+   *   await log.commit();
+   *   if (await log.truncateBefore(second) !== second) throw new Error("elsewhere");
+   *   if ([...log.scan()].length !== 1) throw new Error("not truncated");
+   * }
+   * Deno.removeSync(folder, { recursive: true });
+   * closeCompletion();
+   * ```
+   */
+  truncateBefore(address: number): Promise<number> {
+    const action = `truncate the log ${this.folder}`;
+    // One after the other: C keeps one answer.
+    const turn = this.#truncating.then(() => this.#truncate(address, action));
+    this.#truncating = turn.then(() => {}, () => {});
+    return turn;
+  }
+
+  /**
+   * Reads records as they become durable, without end: from `from`, or from the first there is.
+   * Leaving the loop ends it, so does the signal, and closing the log.
+   *
+   * @example
+   * ```ts
+   * import { openLog } from "./durable_log.ts";
+   * import { closeCompletion } from "../exec/completion.ts";
+   *
+   * const folder = Deno.makeTempDirSync();
+   * {
+   *   using log = openLog(`${folder}/log`);
+   *   setTimeout(() => log.append(Uint8Array.of(7), { durability: "sync" }), 5);
+   *   for await (const record of log.follow()) {
+   *     if (record.bytes[0] !== 7) throw new Error("another record");
+   *     break;
+   *   }
+   * }
+   * Deno.removeSync(folder, { recursive: true });
+   * closeCompletion();
+   * ```
+   */
+  follow(options: LogFollowOptions = {}): LogFollow {
+    const action = `follow the log ${this.folder}`;
+    const { from, flags } = checkRange(options, action);
+    const open = () => this.#k.kl_log_handle_scan(this.#open(action), from, flags);
+    return new LogFollow(open, action, options.signal, () => this.#handle === 0);
   }
 
   /**
@@ -358,6 +398,32 @@ export class DurableLog implements Disposable, AsyncDisposable {
     } finally {
       this.close();
     }
+  }
+
+  async #appendDurably(bytes: Uint8Array, options: { durability: "sync" }): Promise<number> {
+    if (options?.durability !== "sync") {
+      refuse(
+        this.#appendAction,
+        `durability is ${options?.durability}: expected "sync" or nothing`,
+      );
+    }
+    const address = this.append(bytes);
+    await this.commit();
+    return address;
+  }
+
+  async #truncate(address: number, action: string): Promise<number> {
+    if (!Number.isSafeInteger(address) || address < 0) {
+      refuse(action, `${address} is not an address: expected a whole number from 0 to 2^53`);
+    }
+    check(this.#k.kl_log_handle_request_truncate(this.#open(action), address), action);
+    let armed: number;
+    do {
+      armed = await waitFor((completion, token) =>
+        check(this.#k.kl_log_handle_arm_truncated(this.#open(action), completion, token), action)
+      );
+    } while (armed !== ALREADY);
+    return check(this.#k.kl_log_handle_first(this.#open(action)), action);
   }
 
   /** One wait for all pending commits; each change of the durable address settles those it covers. */
@@ -468,30 +534,4 @@ export class DurableLog implements Disposable, AsyncDisposable {
       text: new TextDecoder().decode(text.subarray(0, bytes)),
     };
   }
-}
-
-function checkOptions(options: OpenLogOptions, action: string): Required<OpenLogOptions> {
-  const {
-    create = true,
-    segmentBytes = 0,
-    ringBytes = 0,
-    sharedRing = true,
-    durability = "buffered",
-    recovery = "tolerate-tail",
-  } = options;
-  for (const [name, value] of Object.entries({ segmentBytes, ringBytes })) {
-    if (!Number.isSafeInteger(value) || value < 0) {
-      refuse(action, `${name} is ${value}: expected a whole number of bytes`);
-    }
-  }
-  for (const [name, value] of Object.entries({ create, sharedRing })) {
-    if (typeof value !== "boolean") refuse(action, `${name} is ${value}: expected a boolean`);
-  }
-  if (durability !== "memory" && durability !== "buffered") {
-    refuse(action, `durability is ${durability}: expected "memory" or "buffered"`);
-  }
-  if (recovery !== "tolerate-tail" && recovery !== "absolute") {
-    refuse(action, `recovery is ${recovery}: expected "tolerate-tail" or "absolute"`);
-  }
-  return { create, segmentBytes, ringBytes, sharedRing, durability, recovery };
 }

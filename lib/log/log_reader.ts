@@ -114,12 +114,19 @@ export class LogScan extends Iterator<LogRecord, undefined> implements Disposabl
   #index = 0;
   #address = 0;
   #nextAddress = 0;
+  readonly #keepsOpen: boolean;
 
-  /** Made by `DurableLog.scan` and `scanLog`. */
-  constructor(open: () => { reader: number; end: number }, action: string) {
+  /** Made by `DurableLog.scan` and `scanLog`; with `keepsOpen` the end is not final, for followers. */
+  constructor(open: () => { reader: number; end: number }, action: string, keepsOpen = false) {
     super();
     this.#open = open;
     this.#action = action;
+    this.#keepsOpen = keepsOpen;
+  }
+
+  /** The reader's handle, 0 before the first record and after the end. For followers. */
+  get reader(): number {
+    return this.#reader;
   }
 
   /** The next record. */
@@ -131,7 +138,9 @@ export class LogScan extends Iterator<LogRecord, undefined> implements Disposabl
           this.#at = align(this.#batchEnd);
           this.#batchEnd = 0;
         }
-        if (this.#at >= this.#used && !this.#fill()) return this.return();
+        if (this.#at >= this.#used && !this.#fill()) {
+          return this.#keepsOpen ? { done: true, value: undefined } : this.return();
+        }
         const record = this.#fromBuffer();
         if (this.#address >= this.#end) return this.return();
         if (record) return { done: false, value: record };

@@ -12,9 +12,15 @@
 #include <string.h>
 #include <unistd.h>
 
+static double try_open(const uint8_t *path, uint32_t bytes, double segment, double ring) {
+    kl_log_open_options options = {
+        .segment_bytes = segment, .ring_bytes = ring, .flags = KL_LOG_CREATE};
+    return kl_log_handle_open(path, bytes, (const uint8_t *)&options, sizeof options);
+}
+
 static uint32_t open_handle(const char *folder) {
-    double handle = kl_log_handle_open((const uint8_t *)folder, (uint32_t)strlen(folder),
-                                       FIXTURE_SEGMENT, FIXTURE_RING, KL_LOG_CREATE, 0);
+    double handle =
+        try_open((const uint8_t *)folder, (uint32_t)strlen(folder), FIXTURE_SEGMENT, FIXTURE_RING);
     KL_CHECK(handle > 0);
     return (uint32_t)handle;
 }
@@ -32,6 +38,13 @@ KL_TEST(kl_log_handle_refuses_closed_and_forged_numbers) {
         KL_CHECK_EQ(kl_log_handle_request_commit(bad[i]), KL_ERR_HANDLE);
         KL_CHECK_EQ(kl_log_handle_arm_durable(bad[i], -1, 1, 1), KL_ERR_HANDLE);
         KL_CHECK_EQ(kl_log_handle_flush(bad[i]), KL_ERR_HANDLE);
+        KL_CHECK_EQ(kl_log_handle_truncate(bad[i], 0), KL_ERR_HANDLE);
+        KL_CHECK_EQ(kl_log_handle_request_truncate(bad[i], 0), KL_ERR_HANDLE);
+        KL_CHECK_EQ(kl_log_handle_arm_truncated(bad[i], 1, 1), KL_ERR_HANDLE);
+        KL_CHECK_EQ(kl_log_reader_handle_arm(bad[i], 1, 1), KL_ERR_HANDLE);
+        KL_CHECK(kl_log_cursor_handle_address(bad[i]) == (double)KL_ERR_HANDLE);
+        KL_CHECK_EQ(kl_log_cursor_handle_move(bad[i], 0), KL_ERR_HANDLE);
+        KL_CHECK_EQ(kl_log_cursor_handle_close(bad[i]), KL_ERR_HANDLE);
         KL_CHECK(kl_log_handle_tail(bad[i]) == (double)KL_ERR_HANDLE);
         KL_CHECK(kl_log_handle_scan(bad[i], 0, 0) == (double)KL_ERR_HANDLE);
         KL_CHECK_EQ(kl_log_handle_state(bad[i], state, sizeof state), KL_ERR_HANDLE);
@@ -49,13 +62,11 @@ KL_TEST(kl_log_handle_checks_every_argument_before_anything_is_appended) {
     uint32_t path_bytes = (uint32_t)strlen(folder);
     const double sizes[] = {-1, 0.5, NAN, INFINITY, 1e300, 4097};
     for (uint32_t i = 0; i < 6; i++) {
-        KL_CHECK(kl_log_handle_open(path, path_bytes, sizes[i], 0, 1, 0) ==
-                 (double)KL_ERR_ARGUMENT);
-        KL_CHECK(kl_log_handle_open(path, path_bytes, 0, sizes[i], 1, 0) ==
-                 (double)KL_ERR_ARGUMENT);
+        KL_CHECK(try_open(path, path_bytes, sizes[i], 0) == (double)KL_ERR_ARGUMENT);
+        KL_CHECK(try_open(path, path_bytes, 0, sizes[i]) == (double)KL_ERR_ARGUMENT);
     }
-    KL_CHECK(kl_log_handle_open(NULL, 5, 0, 0, 1, 0) < 0);
-    KL_CHECK(kl_log_handle_open(path, 0, 0, 0, 1, 0) == (double)KL_ERR_NAME);
+    KL_CHECK(try_open(NULL, 5, 0, 0) < 0);
+    KL_CHECK(try_open(path, 0, 0, 0) == (double)KL_ERR_NAME);
     uint32_t handle = open_handle(folder);
     uint8_t data[8] = {4, 0, 0, 0, 1, 2, 3, 4}, out[16];
     KL_CHECK(kl_log_handle_append(handle, NULL, 1, 0, 1) == (double)KL_ERR_ARGUMENT);
