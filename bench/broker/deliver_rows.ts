@@ -7,7 +7,7 @@ import { openBroker } from "../../lib/broker/broker.ts";
 import type { BenchContext, RowDefinition, Session } from "../frame/row.ts";
 import { postMessageDelivery } from "../peers/post_message_delivery.ts";
 import { delivered, deliverRecords, gap, GAP_MS, stamp } from "./deliver_work.ts";
-import { ChildProcess } from "./child_process.ts";
+import { ChildProcess } from "../frame/child_process.ts";
 
 const TOPIC = "bench";
 
@@ -16,7 +16,10 @@ async function open(context: BenchContext): Promise<Session> {
   const node = openBroker(folder, { brokerCount: 1 });
   node.topic(TOPIC, { logged: false, laneBytes: 1 << 16, prefault: true });
   const publisher = node.publisher(TOPIC);
-  const child = new ChildProcess("subscriber_process.ts", [folder, TOPIC]);
+  const child = new ChildProcess(new URL("./subscriber_process.ts", import.meta.url), [
+    folder,
+    TOPIC,
+  ]);
   await child.line(); // it listens
   const count = deliverRecords(context);
   const words = new Float64Array(2);

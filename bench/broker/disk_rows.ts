@@ -7,7 +7,7 @@ import { openBroker, type Publisher, RecordBatch } from "../../lib/broker/broker
 import { DEVICE_STREAM, freeBytes, refuseMemory, requireFree } from "../frame/device.ts";
 import type { BenchContext, RowDefinition, Session } from "../frame/row.ts";
 import { seededRecords } from "../frame/statistics.ts";
-import { ChildProcess } from "./child_process.ts";
+import { ChildProcess } from "../frame/child_process.ts";
 
 const TOPIC = "bench";
 const BROKERS = 4;
@@ -55,7 +55,8 @@ async function open(context: BenchContext): Promise<Session> {
   node.topic(TOPIC, { laneBytes: LANE_BYTES, prefault: true });
   const hosts = Array.from(
     { length: BROKERS },
-    (_, index) => new ChildProcess("host_process.ts", [folder, String(index)]),
+    (_, index) =>
+      new ChildProcess(new URL("./host_process.ts", import.meta.url), [folder, String(index)]),
   );
   for (const host of hosts) await host.line();
   const publisher = node.publisher(TOPIC, { ack: "durable" });

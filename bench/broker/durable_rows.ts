@@ -9,7 +9,7 @@ import type { BenchContext, RowDefinition, Session } from "../frame/row.ts";
 import { denoKv } from "../peers/deno_kv.ts";
 import { nodeSqlite } from "../peers/node_sqlite.ts";
 import { awaitEach, RECORD_BYTES } from "./durable_work.ts";
-import { ChildProcess } from "./child_process.ts";
+import { ChildProcess } from "../frame/child_process.ts";
 
 const TOPIC = "bench";
 
@@ -17,7 +17,7 @@ async function open(context: BenchContext): Promise<Session> {
   const folder = `${context.folder}/node`;
   const node = openBroker(folder, { brokerCount: 1 });
   node.topic(TOPIC);
-  const host = new ChildProcess("host_process.ts", [folder, "0"]);
+  const host = new ChildProcess(new URL("./host_process.ts", import.meta.url), [folder, "0"]);
   await host.line();
   const publisher = node.publisher(TOPIC, { ack: "durable" });
   return {

@@ -4,7 +4,7 @@
  * @module
  */
 import { openBroker } from "../../lib/broker/broker.ts";
-import { inputLines } from "./child_process.ts";
+import { inputLines } from "../frame/child_process.ts";
 
 if (import.meta.main) {
   const [folder, ...indices] = Deno.args;

@@ -6,7 +6,7 @@
  */
 import { monotonicMicros } from "../../lib/base/clock.ts";
 import { openBroker, type Subscriber } from "../../lib/broker/broker.ts";
-import { inputLines } from "./child_process.ts";
+import { inputLines } from "../frame/child_process.ts";
 
 async function take(subscriber: Subscriber, count: number): Promise<number[]> {
   const micros: number[] = [];

@@ -1,5 +1,5 @@
 /**
- * A program of this folder in a process of its own, spoken to by lines.
+ * A program of the benchmarks in a process of its own, spoken to by lines.
  *
  * @module
  */
@@ -11,15 +11,15 @@ export class ChildProcess {
   readonly #reader: ReadableStreamDefaultReader<string>;
   #text = "";
 
-  /** Starts `bench/broker/<program>`. */
-  constructor(program: string, args: string[]) {
+  /** Starts a program, named as `new URL("./name.ts", import.meta.url)`. */
+  constructor(program: URL, args: string[]) {
     this.#child = new Deno.Command(Deno.execPath(), {
       args: [
         "run",
         "-A",
         "--quiet",
         "--no-check",
-        new URL(program, import.meta.url).pathname,
+        program.pathname,
         ...args,
       ],
       stdin: "piped",

@@ -1,0 +1,107 @@
+/**
+ * What one writes by hand on a SharedArrayBuffer with Atomics: a slot there and a slot back, and a ring of
+ * fixed records whose positions each side remembers.
+ *
+ * @module
+ */
+import { SPIN_MICROS } from "../lockfree/message_work.ts";
+
+/** Looks at a word until it is no longer `value`: for a while by spinning, then asleep. */
+export function waitWhile(words: Int32Array<SharedArrayBuffer>, at: number, value: number): void {
+  if (Atomics.load(words, at) !== value) return;
+  const until = performance.now() + SPIN_MICROS / 1000;
+  do {
+    for (let tries = 0; tries < 64; tries++) if (Atomics.load(words, at) !== value) return;
+  } while (performance.now() < until);
+  while (Atomics.load(words, at) === value) Atomics.wait(words, at, value);
+}
+
+/** Word 0 counts messages there, word 16 messages back; each way has a place for one. */
+export class SabSlots {
+  readonly #words: Int32Array<SharedArrayBuffer>;
+  readonly #there: Uint8Array<SharedArrayBuffer>;
+  readonly #back: Uint8Array<SharedArrayBuffer>;
+
+  constructor(readonly buffer: SharedArrayBuffer, bytes: number) {
+    this.#words = new Int32Array(buffer, 0, 32);
+    this.#there = new Uint8Array(buffer, 128, bytes);
+    this.#back = new Uint8Array(buffer, 128 + Math.ceil(bytes / 128) * 128, bytes);
+  }
+
+  /** Room for both ways. */
+  static make(bytes: number): SabSlots {
+    return new SabSlots(new SharedArrayBuffer(128 + 2 * Math.ceil(bytes / 128) * 128), bytes);
+  }
+
+  /** Sends a payload and waits for the answer. */
+  trip(payload: Uint8Array): Uint8Array {
+    const seen = Atomics.load(this.#words, 16);
+    this.#there.set(payload);
+    Atomics.add(this.#words, 0, 1);
+    Atomics.notify(this.#words, 0);
+    waitWhile(this.#words, 16, seen);
+    return this.#back.slice();
+  }
+
+  /** Answers for ever: its thread is ended from outside. */
+  serve(): never {
+    for (let seen = 0;; seen++) {
+      waitWhile(this.#words, 0, seen);
+      const payload = this.#there.slice();
+      this.#back.set(payload);
+      Atomics.add(this.#words, 16, 1);
+      Atomics.notify(this.#words, 16);
+    }
+  }
+}
+
+const RING_RECORDS = 8192;
+
+/** A ring for one producer and one consumer: word 0 is the tail, word 16 the head, in records. */
+export class SabRing {
+  readonly #words: Int32Array<SharedArrayBuffer>;
+  readonly #data: Uint8Array<SharedArrayBuffer>;
+  #own = 0;
+  #seen = 0;
+
+  constructor(readonly buffer: SharedArrayBuffer, readonly recordBytes: number) {
+    this.#words = new Int32Array(buffer, 0, 32);
+    this.#data = new Uint8Array(buffer, 128);
+  }
+
+  static make(recordBytes: number): SabRing {
+    return new SabRing(new SharedArrayBuffer(128 + RING_RECORDS * recordBytes), recordBytes);
+  }
+
+  /** Appends a batch, of a length that the ring's is a multiple of; waits for room. */
+  pushMany(batch: Uint8Array): void {
+    const count = batch.length / this.recordBytes;
+    while (this.#own - this.#seen + count > RING_RECORDS) {
+      waitWhile(this.#words, 16, this.#seen);
+      this.#seen = Atomics.load(this.#words, 16);
+    }
+    this.#data.set(batch, (this.#own & (RING_RECORDS - 1)) * this.recordBytes);
+    this.#own += count;
+    Atomics.store(this.#words, 0, this.#own);
+    Atomics.notify(this.#words, 0);
+  }
+
+  /** Takes a batch of at most that length, at least one record; waits for it. */
+  popMany(out: Uint8Array): number {
+    if (this.#own === this.#seen) {
+      waitWhile(this.#words, 0, this.#seen);
+      this.#seen = Atomics.load(this.#words, 0);
+    }
+    const from = this.#own & (RING_RECORDS - 1);
+    const count = Math.min(
+      this.#seen - this.#own,
+      out.length / this.recordBytes,
+      RING_RECORDS - from,
+    );
+    out.set(this.#data.subarray(from * this.recordBytes, (from + count) * this.recordBytes));
+    this.#own += count;
+    Atomics.store(this.#words, 16, this.#own);
+    Atomics.notify(this.#words, 16);
+    return count;
+  }
+}
