@@ -8,6 +8,7 @@ import { DELIVER_ROWS } from "./broker/deliver_rows.ts";
 import { DISK_ROWS } from "./broker/disk_rows.ts";
 import { DURABLE_ROWS } from "./broker/durable_rows.ts";
 import { PUBLISH_ROWS } from "./broker/publish_rows.ts";
+import { EXECUTOR_ROWS } from "./exec/executor_rows.ts";
 import { IMPORT_ROWS } from "./ffi/import_rows.ts";
 import type { RowDefinition } from "./frame/row.ts";
 import { DEQUE_ROWS } from "./lockfree/deque_rows.ts";
@@ -24,6 +25,7 @@ export const rows: readonly RowDefinition[] = [
   ...QUEUE_ROWS,
   ...DEQUE_ROWS,
   ...LOCK_ROWS,
+  ...EXECUTOR_ROWS,
   ...PUBLISH_ROWS,
   ...DELIVER_ROWS,
   ...DURABLE_ROWS,
