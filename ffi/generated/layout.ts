@@ -38,6 +38,24 @@ export const KL_EVENT_COUNT = {
   waiters: 4,
 } as const;
 
+/** `kl_grace_header`: its size and the offset of each field. */
+export const KL_GRACE_HEADER = {
+  bytes: 192,
+  period: 0,
+  magic: 64,
+  version: 68,
+  slotCount: 72,
+  used: 128,
+} as const;
+
+/** `kl_grace_slot`: its size and the offset of each field. */
+export const KL_GRACE_SLOT = {
+  bytes: 64,
+  announced: 0,
+  owner: 8,
+  thread: 12,
+} as const;
+
 /** `kl_lane`: its size and the offset of each field. */
 export const KL_LANE = {
   bytes: 256,
@@ -272,7 +290,7 @@ export const KL_WORK_DEQUE_HEADER = {
 } as const;
 
 /** Over all layouts; the library carries the same number. */
-export const LAYOUT_HASH = 0x224d392f;
+export const LAYOUT_HASH = 0xbf876528;
 
 /** Over all signatures and status codes; the library carries the same number. */
 export const ABI_VERSION = 0xa6e86db8;
