@@ -11,17 +11,11 @@ export class ChildProcess {
   readonly #reader: ReadableStreamDefaultReader<string>;
   #text = "";
 
-  /** Starts a program, named as `new URL("./name.ts", import.meta.url)`. */
-  constructor(program: URL, args: string[]) {
-    this.#child = new Deno.Command(Deno.execPath(), {
-      args: [
-        "run",
-        "-A",
-        "--quiet",
-        "--no-check",
-        program.pathname,
-        ...args,
-      ],
+  /** Starts a program, named as `new URL("./name.ts", import.meta.url)`, under Deno or `runtime`. */
+  constructor(program: URL, args: string[], runtime?: string) {
+    const flags = runtime ? [] : ["run", "-A", "--quiet", "--no-check"];
+    this.#child = new Deno.Command(runtime ?? Deno.execPath(), {
+      args: [...flags, program.pathname, ...args],
       stdin: "piped",
       stdout: "piped",
       stderr: "inherit",
