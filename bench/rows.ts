@@ -16,6 +16,7 @@ import { QUEUE_ROWS } from "./lockfree/queue_rows.ts";
 import { SPSC_RING_ROWS } from "./lockfree/spsc_ring_rows.ts";
 import { LOG_ROWS } from "./log/durable_log_rows.ts";
 import { LOCK_ROWS } from "./sync/lock_rows.ts";
+import { READ_ROWS } from "./sync/read_rows.ts";
 
 /** Every row there is. */
 export const rows: readonly RowDefinition[] = [
@@ -25,6 +26,7 @@ export const rows: readonly RowDefinition[] = [
   ...QUEUE_ROWS,
   ...DEQUE_ROWS,
   ...LOCK_ROWS,
+  ...READ_ROWS,
   ...EXECUTOR_ROWS,
   ...PUBLISH_ROWS,
   ...DELIVER_ROWS,
