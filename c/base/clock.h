@@ -1,4 +1,4 @@
-/* clock: the three clocks, in nanoseconds.
+/* clock: the three clocks, in nanoseconds, and the processor time of a thread.
  *
  *   monotonic  never goes back; stands still in suspend. For deadlines and measuring.
  *   realtime   the wall clock, since 1970; an operator or NTP may set it back. For people.
@@ -24,6 +24,11 @@ uint64_t kl_clock_boottime_ns(void);
 
 /* The monotonic moment `timeout_ns` from now; KL_FOREVER stays KL_FOREVER, nothing wraps. */
 uint64_t kl_clock_deadline_ns(uint64_t timeout_ns);
+
+/* Processor time that a thread of any process has used, in nanoseconds: two readings that are equal
+ * mean that it did not run in between. Of another process it is the time of all its threads, as no
+ * system tells more. 0: unknown (it ended, or the system has no such clock). One system call. */
+uint64_t kl_clock_thread_cpu_ns(uint32_t pid, uint32_t tid);
 
 /* The monotonic clock in microseconds, the same in every process of this host; the fraction
  * resolves nanoseconds for years after boot. */

@@ -108,6 +108,15 @@ void *kl_handle_enter(uint32_t handle, uint32_t kind) {
     return NULL;
 }
 
+bool kl_handle_is_open(uint32_t handle, uint32_t kind) {
+    kl_handle_slot *slot = &slots[handle & SLOT_MASK];
+    /* acquire: partner is the release in kl_handle_open(). */
+    uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
+    return (word & (SHUT | TAKEN)) == TAKEN &&
+           ((uint32_t)(word >> 32) & GENERATION_MASK) == handle >> SLOT_BITS &&
+           atomic_load_explicit(&slot->kind, memory_order_relaxed) == kind;
+}
+
 void kl_handle_leave(uint32_t handle) {
     kl_handle_slot *slot = &slots[handle & SLOT_MASK];
     KL_ASSERT((atomic_load_explicit(&slot->word, memory_order_relaxed) & COUNT_MASK) > 0);

@@ -72,6 +72,10 @@ void *kl_handle_enter(uint32_t handle, uint32_t kind);
 
 void kl_handle_leave(uint32_t handle);
 
+/* Whether it is open now: one load, and nothing is held by it. For what a thread may do with memory
+ * that outlives the object, after having entered once. */
+bool kl_handle_is_open(uint32_t handle, uint32_t kind);
+
 /* Later enters get NULL. KL_ERR_HANDLE: not a live handle of this kind (closed before, too). */
 int32_t kl_handle_close(uint32_t handle, uint32_t kind);
 
