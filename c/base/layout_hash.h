@@ -3,8 +3,8 @@
 #define KL_BASE_LAYOUT_HASH_H
 
 /* Over all layouts that TypeScript or another process reads. */
-#define KL_LAYOUT_HASH 0xbf876528u
+#define KL_LAYOUT_HASH 0x975e299du
 /* Over all signatures and status codes that cross the FFI border. */
-#define KL_ABI_VERSION 0xa6e86db8u
+#define KL_ABI_VERSION 0x46bcd00du
 
 #endif

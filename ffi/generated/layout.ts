@@ -19,6 +19,14 @@ export const KL_COMPLETION_ENTRY = {
   status: 4,
 } as const;
 
+/** `kl_counter`: its size and the offset of each field. */
+export const KL_COUNTER = {
+  bytes: 4160,
+  magic: 0,
+  version: 4,
+  cells: 64,
+} as const;
+
 /** `kl_delivery`: its size and the offset of each field. */
 export const KL_DELIVERY = {
   bytes: 48,
@@ -71,6 +79,18 @@ export const KL_LANE_DESCRIPTOR = {
   payloadAddress: 8,
   session: 24,
   checksum: 60,
+} as const;
+
+/** `kl_latest_header`: its size and the offset of each field. */
+export const KL_LATEST_HEADER = {
+  bytes: 256,
+  published: 0,
+  writing: 8,
+  magic: 64,
+  version: 68,
+  valueBytes: 72,
+  writer: 128,
+  changed: 192,
 } as const;
 
 /** `kl_log_check`: its size and the offset of each field. */
@@ -147,6 +167,7 @@ export const KL_MUTEX = {
   owner: 0,
   waiters: 4,
   emptyWakes: 8,
+  holder: 16,
 } as const;
 
 /** `kl_node_shared`: its size and the offset of each field. */
@@ -230,6 +251,19 @@ export const KL_SESSION_ENTRY = {
   next: 8,
 } as const;
 
+/** `kl_sleep_lock_header`: its size and the offset of each field. */
+export const KL_SLEEP_LOCK_HEADER = {
+  bytes: 1216,
+  magic: 0,
+  version: 4,
+  places: 8,
+  head: 64,
+  broken: 72,
+  mended: 80,
+  tail: 128,
+  events: 192,
+} as const;
+
 /** `kl_spsc_ring_header`: its size and the offset of each field. */
 export const KL_SPSC_RING_HEADER = {
   bytes: 384,
@@ -290,7 +324,7 @@ export const KL_WORK_DEQUE_HEADER = {
 } as const;
 
 /** Over all layouts; the library carries the same number. */
-export const LAYOUT_HASH = 0xbf876528;
+export const LAYOUT_HASH = 0x975e299d;
 
 /** Over all signatures and status codes; the library carries the same number. */
-export const ABI_VERSION = 0xa6e86db8;
+export const ABI_VERSION = 0x46bcd00d;
