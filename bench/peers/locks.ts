@@ -47,3 +47,9 @@ export const CK_MCS: PeerLibrary = {
     flags: ["-DMCS", "-lck"],
   },
 };
+
+/** glibc's robust one, its owner killed. */
+export const PTHREAD_RECOVERY: PeerLibrary = {
+  name: "pthread mutex, robust",
+  program: { source: "bench/peers/pthread_recovery.c", header: "pthread.h", package: "libc6-dev" },
+};
