@@ -12,6 +12,13 @@ export const KL_BATCH_FRAME = {
   recordCount: 56,
 } as const;
 
+/** `kl_claim`: its size and the offset of each field. */
+export const KL_CLAIM = {
+  bytes: 8,
+  index: 0,
+  generation: 4,
+} as const;
+
 /** `kl_completion_entry`: its size and the offset of each field. */
 export const KL_COMPLETION_ENTRY = {
   bytes: 8,
@@ -62,6 +69,23 @@ export const KL_GRACE_SLOT = {
   announced: 0,
   owner: 8,
   thread: 12,
+} as const;
+
+/** `kl_hand`: its size and the offset of each field. */
+export const KL_HAND = {
+  bytes: 64,
+  hand: 0,
+  owner: 8,
+} as const;
+
+/** `kl_index_pool_header`: its size and the offset of each field. */
+export const KL_INDEX_POOL_HEADER = {
+  bytes: 128,
+  magic: 0,
+  version: 4,
+  capacity: 8,
+  payloadBytes: 12,
+  spaceEvent: 64,
 } as const;
 
 /** `kl_lane`: its size and the offset of each field. */
@@ -159,6 +183,19 @@ export const KL_LOG_STATE = {
   drainedBytes: 64,
   rewrittenBytes: 72,
   shared: 80,
+} as const;
+
+/** `kl_ms_queue_header`: its size and the offset of each field. */
+export const KL_MS_QUEUE_HEADER = {
+  bytes: 320,
+  head: 0,
+  tail: 64,
+  magic: 128,
+  version: 132,
+  capacity: 136,
+  elementBytes: 140,
+  dataEvent: 192,
+  spaceEvent: 256,
 } as const;
 
 /** `kl_mutex`: its size and the offset of each field. */
@@ -279,6 +316,18 @@ export const KL_SPSC_RING_HEADER = {
   spaceEvent: 320,
 } as const;
 
+/** `kl_stack_header`: its size and the offset of each field. */
+export const KL_STACK_HEADER = {
+  bytes: 256,
+  top: 0,
+  magic: 64,
+  version: 68,
+  capacity: 72,
+  elementBytes: 76,
+  dataEvent: 128,
+  spaceEvent: 192,
+} as const;
+
 /** `kl_task_graph_outcome`: its size and the offset of each field. */
 export const KL_TASK_GRAPH_OUTCOME = {
   bytes: 24,
@@ -324,7 +373,7 @@ export const KL_WORK_DEQUE_HEADER = {
 } as const;
 
 /** Over all layouts; the library carries the same number. */
-export const LAYOUT_HASH = 0x975e299d;
+export const LAYOUT_HASH = 0xd02f2214;
 
 /** Over all signatures and status codes; the library carries the same number. */
-export const ABI_VERSION = 0x46bcd00d;
+export const ABI_VERSION = 0x96f31693;

@@ -2,6 +2,121 @@
 
 /** Functions of `c/lockfree/`. */
 export const LOCKFREE = {
+  /** `int32_t kl_index_pool_attach(const uint8_t *name, uint32_t name_bytes, uint8_t *out)` */
+  kl_index_pool_attach: {
+    parameters: ["buffer", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t kl_index_pool_check(uint32_t pool)` */
+  kl_index_pool_check: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_index_pool_close(uint32_t pool)` */
+  kl_index_pool_close: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_index_pool_create(const uint8_t *name, uint32_t name_bytes, uint32_t capacity, uint32_t payload_bytes, uint8_t *out)` */
+  kl_index_pool_create: {
+    parameters: ["buffer", "u32", "u32", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t kl_index_pool_give(uint32_t pool, uint32_t index, uint32_t generation)` */
+  kl_index_pool_give: {
+    parameters: ["u32", "u32", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_index_pool_is_mine(uint32_t pool, uint32_t index, uint32_t generation)` */
+  kl_index_pool_is_mine: {
+    parameters: ["u32", "u32", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_index_pool_number(uint32_t pool, uint32_t what)` */
+  kl_index_pool_number: {
+    parameters: ["u32", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_index_pool_read(uint32_t pool, uint32_t index, uint32_t generation, uint8_t *out, uint32_t bytes)` */
+  kl_index_pool_read: {
+    parameters: ["u32", "u32", "u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_index_pool_recover_dead(uint32_t pool)` */
+  kl_index_pool_recover_dead: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_index_pool_remove(const uint8_t *name, uint32_t name_bytes)` */
+  kl_index_pool_remove: {
+    parameters: ["buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_index_pool_take(uint32_t pool, uint8_t *out)` */
+  kl_index_pool_take: {
+    parameters: ["u32", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t kl_index_pool_write(uint32_t pool, uint32_t index, uint32_t generation, const uint8_t *data, uint32_t bytes)` */
+  kl_index_pool_write: {
+    parameters: ["u32", "u32", "u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_ms_queue_attach(const uint8_t *name, uint32_t name_bytes, uint8_t *out)` */
+  kl_ms_queue_attach: {
+    parameters: ["buffer", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t kl_ms_queue_check(uint32_t queue)` */
+  kl_ms_queue_check: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_ms_queue_close(uint32_t queue)` */
+  kl_ms_queue_close: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_ms_queue_create(const uint8_t *name, uint32_t name_bytes, uint32_t capacity, uint32_t element_bytes, uint8_t *out)` */
+  kl_ms_queue_create: {
+    parameters: ["buffer", "u32", "u32", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t kl_ms_queue_number(uint32_t queue, uint32_t what)` */
+  kl_ms_queue_number: {
+    parameters: ["u32", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_ms_queue_pop_bytes(uint32_t queue, uint8_t *out, uint32_t capacity)` */
+  kl_ms_queue_pop_bytes: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `double kl_ms_queue_pop_u32(uint32_t queue)` */
+  kl_ms_queue_pop_u32: {
+    parameters: ["u32"],
+    result: "f64",
+  },
+  /** `int32_t kl_ms_queue_push_bytes(uint32_t queue, const uint8_t *element, uint32_t bytes)` */
+  kl_ms_queue_push_bytes: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_ms_queue_push_u32(uint32_t queue, uint32_t value)` */
+  kl_ms_queue_push_u32: {
+    parameters: ["u32", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_ms_queue_recover_dead(uint32_t queue)` */
+  kl_ms_queue_recover_dead: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_ms_queue_remove(const uint8_t *name, uint32_t name_bytes)` */
+  kl_ms_queue_remove: {
+    parameters: ["buffer", "u32"],
+    result: "i32",
+  },
   /** `int32_t kl_spsc_ring_attach(const uint8_t *name, uint32_t name_bytes, uint8_t *out)` */
   kl_spsc_ring_attach: {
     parameters: ["buffer", "u32", "buffer"],
@@ -71,6 +186,61 @@ export const LOCKFREE = {
   kl_spsc_ring_used_bytes: {
     parameters: ["u32"],
     result: "f64",
+  },
+  /** `int32_t kl_stack_attach(const uint8_t *name, uint32_t name_bytes, uint8_t *out)` */
+  kl_stack_attach: {
+    parameters: ["buffer", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t kl_stack_check(uint32_t stack)` */
+  kl_stack_check: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_stack_close(uint32_t stack)` */
+  kl_stack_close: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_stack_create(const uint8_t *name, uint32_t name_bytes, uint32_t capacity, uint32_t element_bytes, uint8_t *out)` */
+  kl_stack_create: {
+    parameters: ["buffer", "u32", "u32", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t kl_stack_number(uint32_t stack, uint32_t what)` */
+  kl_stack_number: {
+    parameters: ["u32", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_stack_pop_bytes(uint32_t stack, uint8_t *out, uint32_t capacity)` */
+  kl_stack_pop_bytes: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `double kl_stack_pop_u32(uint32_t stack)` */
+  kl_stack_pop_u32: {
+    parameters: ["u32"],
+    result: "f64",
+  },
+  /** `int32_t kl_stack_push_bytes(uint32_t stack, const uint8_t *element, uint32_t bytes)` */
+  kl_stack_push_bytes: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_stack_push_u32(uint32_t stack, uint32_t value)` */
+  kl_stack_push_u32: {
+    parameters: ["u32", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_stack_recover_dead(uint32_t stack)` */
+  kl_stack_recover_dead: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_stack_remove(const uint8_t *name, uint32_t name_bytes)` */
+  kl_stack_remove: {
+    parameters: ["buffer", "u32"],
+    result: "i32",
   },
   /** `int32_t kl_work_deque_attach(const uint8_t *name, uint32_t name_bytes, uint8_t *out)` */
   kl_work_deque_attach: {
