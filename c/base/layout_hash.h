@@ -3,8 +3,8 @@
 #define KL_BASE_LAYOUT_HASH_H
 
 /* Over all layouts that TypeScript or another process reads. */
-#define KL_LAYOUT_HASH 0xd02f2214u
+#define KL_LAYOUT_HASH 0xef72da96u
 /* Over all signatures and status codes that cross the FFI border. */
-#define KL_ABI_VERSION 0x96f31693u
+#define KL_ABI_VERSION 0x04668985u
 
 #endif

@@ -6,13 +6,16 @@
 #include "log/log_flush.h"
 #include "log/log_leftovers.h"
 #include "log/log_recovery.h"
+#include "log/log_repair.h"
 #include "log/log_service.h"
 #include "log/log_state.h"
 #include "mem/killpoint.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -413,7 +416,7 @@ static int32_t check_options(const char *folder, const kl_log_options *options) 
     if (options->retain_ms > KL_LOG_RETAIN_MS_MAX)
         return kl_fail(KL_ERR_ARGUMENT, "retain ms %llu: at most %llu",
                        (unsigned long long)options->retain_ms, KL_LOG_RETAIN_MS_MAX);
-    if (options->recovery > KL_LOG_ABSOLUTE)
+    if (options->recovery > KL_LOG_SKIP_CORRUPT)
         return kl_fail(KL_ERR_ARGUMENT, "unknown recovery mode %u", options->recovery);
     return KL_OK;
 }
@@ -564,6 +567,26 @@ static int32_t recover(kl_log *log, const kl_log_options *options) {
     return status;
 }
 
+/* Where the recovery mode asks for it. A log that does not exist yet has no damage. */
+static int32_t repair_first(kl_log *log, uint32_t recovery) {
+    if (recovery < KL_LOG_POINT_IN_TIME) return KL_OK;
+    kl_log_repair_summary summary;
+    uint32_t way =
+        recovery == KL_LOG_SKIP_CORRUPT ? KL_LOG_REPAIR_SKIP : KL_LOG_REPAIR_POINT_IN_TIME;
+    int32_t status = kl_log_repair_locked(log->folder, way, NULL, NULL, &summary);
+    log->report.dropped_bytes = summary.dropped_bytes;
+    return status == KL_ERR_NOT_FOUND ? KL_OK : status;
+}
+
+static void report_repair(kl_log_recovery_report *report) {
+    char before[sizeof report->reason];
+    if (report->dropped_bytes == 0) return;
+    memcpy(before, report->reason, sizeof before);
+    snprintf(report->reason, sizeof report->reason,
+             "damaged: %" PRIu64 " bytes dropped, kept in " KL_LOG_DROPPED_NAME "/%s%.120s",
+             report->dropped_bytes, before[0] == '\0' ? "" : "; ", before);
+}
+
 static void let_go(kl_log *log, bool unlink_ring) {
     if (log->ring.shared != NULL) {
         kl_event_count_retire(&log->ring.shared->durable_event);
@@ -604,8 +627,10 @@ int32_t kl_log_open(kl_log **out, const char *folder, const kl_log_options *opti
     status = kl_folder_open(&log->folder, folder, create);
     if (status == KL_OK && create == 0) status = check_present(log);
     if (status == KL_OK) status = kl_folder_lock(log->folder, NULL);
+    if (status == KL_OK) status = repair_first(log, options->recovery);
     if (status == KL_OK) status = open_manifest(log, options);
     if (status == KL_OK) status = recover(log, options);
+    if (status == KL_OK) report_repair(&log->report);
     if (status != KL_OK) {
         let_go(log, false);
         return status;

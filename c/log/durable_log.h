@@ -59,11 +59,14 @@ enum kl_log_flag {
     KL_LOG_NO_RING = 2, /* private memory for the ring: nothing in /dev/shm */
 };
 
-/* What the open does about bytes behind the last whole frame. A bad frame below the durable
- * address always refuses the open with KL_ERR_CORRUPT. */
+/* What the open does about bytes behind the last whole frame, and about damage below the durable
+ * address. The first two refuse damage with KL_ERR_CORRUPT; the other two read the whole log, repair
+ * it (log_repair.h) and say so in the report. */
 enum kl_log_recovery {
-    KL_LOG_TOLERATE_TAIL = 0, /* cut them, and say so in the report */
-    KL_LOG_ABSOLUTE = 1,      /* refuse with KL_ERR_CORRUPT */
+    KL_LOG_TOLERATE_TAIL = 0, /* cut a torn tail, and say so in the report */
+    KL_LOG_ABSOLUTE = 1,      /* refuse a torn tail, too */
+    KL_LOG_POINT_IN_TIME = 2, /* end the log before the first damage */
+    KL_LOG_SKIP_CORRUPT = 3,  /* leave out what is damaged */
 };
 
 enum kl_log_kind {
@@ -93,6 +96,7 @@ typedef struct {
     uint64_t rewritten_bytes; /* found above the durable address, written again and synced */
     uint64_t durable_before;  /* the durable address that was known before */
     uint64_t scanned_from;    /* every checksum from here on was checked */
+    uint64_t dropped_bytes;   /* damaged, or behind damage: set aside on request (log_repair.h) */
     char reason[256];         /* one sentence; "" after a clean close */
 } kl_log_recovery_report;
 

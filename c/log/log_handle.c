@@ -6,6 +6,7 @@
 #include "log/log_cursor.h"
 #include "log/log_frame.h"
 #include "log/log_reader.h"
+#include "log/log_repair.h"
 #include "log/log_state.h"
 #include "log/log_truncate.h"
 #include "log/log_verify.h"
@@ -250,6 +251,7 @@ int32_t kl_log_handle_state(uint32_t handle, uint8_t *out, uint32_t capacity) {
                           .cut_address = (double)report->cut_address,
                           .drained_bytes = (double)report->drained_bytes,
                           .rewritten_bytes = (double)report->rewritten_bytes,
+                          .dropped_bytes = (double)report->dropped_bytes,
                           .shared = kl_log_ring_is_shared(log)};
     memcpy(out, &state, sizeof state);
     kl_handle_leave(handle);
@@ -525,5 +527,31 @@ int32_t kl_log_handle_verify(const uint8_t *folder, uint32_t folder_bytes, uint8
                            .text_bytes = to.used,
                            .clean = summary.clean};
     memcpy(check, &result, sizeof result);
+    return status;
+}
+
+static void add_line(void *context, const char *line) {
+    put_line(context, line);
+}
+
+int32_t kl_log_handle_repair(const uint8_t *folder, uint32_t folder_bytes, uint32_t flags,
+                             uint8_t *mend, uint32_t mend_bytes, uint8_t *out, uint32_t capacity) {
+    char path[PATH_MAX];
+    lines to = {.out = out, .capacity = capacity};
+    kl_log_repair_summary summary = {0};
+    if (mend == NULL || mend_bytes < sizeof(kl_log_mend))
+        return kl_fail(KL_ERR_ARGUMENT, "repair needs %zu bytes", sizeof(kl_log_mend));
+    int32_t status = kl_folder_text(folder, folder_bytes, path, sizeof path);
+    if (status == KL_OK) status = kl_log_repair(path, flags, add_line, &to, &summary);
+    if (status != KL_OK) {
+        to.used = 0;
+        put_line(&to, kl_status_last());
+    }
+    kl_log_mend result = {.problems = (double)summary.problem_count,
+                          .dropped_bytes = (double)summary.dropped_bytes,
+                          .end = (double)summary.end_address,
+                          .text_bytes = to.used,
+                          .changed = summary.changed};
+    memcpy(mend, &result, sizeof result);
     return status;
 }

@@ -15,7 +15,7 @@
 
 #include "base/status.h"
 
-/* layout: kl_log_state first durable flushed tail frame_bytes_max ring_bytes cut_bytes cut_address drained_bytes rewritten_bytes shared */
+/* layout: kl_log_state first durable flushed tail frame_bytes_max ring_bytes cut_bytes cut_address drained_bytes rewritten_bytes dropped_bytes shared */
 typedef struct {
     double first;
     double durable;
@@ -23,10 +23,11 @@ typedef struct {
     double tail;
     double frame_bytes_max;
     double ring_bytes;
-    double cut_bytes; /* this and the next three: what the open found and did */
+    double cut_bytes; /* this and the next four: what the open found and did */
     double cut_address;
     double drained_bytes;
     double rewritten_bytes;
+    double dropped_bytes;
     uint32_t shared; /* 1: the ring outlives the process */
     uint32_t reserved;
 } kl_log_state;
@@ -73,6 +74,15 @@ typedef struct {
     uint32_t spare_segments;
     uint32_t reserved;
 } kl_log_open_options;
+
+/* layout: kl_log_mend problems dropped_bytes end text_bytes changed */
+typedef struct {
+    double problems;
+    double dropped_bytes;
+    double end;
+    uint32_t text_bytes;
+    uint32_t changed;
+} kl_log_mend;
 
 /* A handle (> 0), or a status. `options` holds a kl_log_open_options. */
 KL_API double kl_log_handle_open(const uint8_t *folder, uint32_t folder_bytes,
@@ -153,5 +163,12 @@ KL_API int32_t kl_log_cursor_handle_list(const uint8_t *folder, uint32_t folder_
 /* ffi: nonblocking */
 KL_API int32_t kl_log_handle_verify(const uint8_t *folder, uint32_t folder_bytes, uint8_t *check,
                                     uint32_t check_bytes, uint8_t *out, uint32_t capacity);
+
+/* Repairs a log that nobody has open (log_repair.h): `flags` of kl_log_repair_flag. `check` gets a
+ * kl_log_mend; `out` one line for each thing done, or the text of the failure that is answered. */
+/* ffi: nonblocking */
+KL_API int32_t kl_log_handle_repair(const uint8_t *folder, uint32_t folder_bytes, uint32_t flags,
+                                    uint8_t *mend, uint32_t mend_bytes, uint8_t *out,
+                                    uint32_t capacity);
 
 #endif

@@ -60,6 +60,12 @@ int32_t kl_log_stream_read(kl_log_stream *stream, uint64_t address, void *out, u
     return KL_OK;
 }
 
+int32_t kl_log_stream_read_some(kl_log_stream *stream, uint64_t address, void *out, uint64_t bytes,
+                                uint64_t *done) {
+    int32_t status = kl_log_stream_read(stream, address, out, bytes, done);
+    return *done > 0 ? KL_OK : status;
+}
+
 int32_t kl_log_stream_write(kl_log_stream *stream, uint64_t address, const void *data,
                             uint64_t bytes) {
     const uint8_t *from = data;
@@ -142,10 +148,17 @@ int32_t kl_log_window_at(kl_log_window *window, uint64_t address, uint64_t need,
     window->start = address;
     window->count = keep;
     uint64_t done = 0;
-    status = kl_log_stream_read(window->stream, address + keep, window->bytes + keep, want - keep,
-                                &done);
-    if (status != KL_OK) return status;
+    status = kl_log_stream_read_some(window->stream, address + keep, window->bytes + keep,
+                                     want - keep, &done);
+    if (status != KL_OK && keep + done == 0) return status;
     window->count = keep + done;
+    if (window->count < need && done > 0) { /* the end, or a failure that was not told yet? */
+        status =
+            kl_log_stream_read_some(window->stream, address + window->count,
+                                    window->bytes + window->count, need - window->count, &done);
+        window->count += done;
+    }
+    if (status != KL_OK && window->count < need) return status;
     *out = window->bytes;
     *available = window->count;
     return KL_OK;

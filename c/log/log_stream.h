@@ -34,6 +34,10 @@ void kl_log_stream_close(kl_log_stream *stream);
 int32_t kl_log_stream_read(kl_log_stream *stream, uint64_t address, void *out, uint64_t bytes,
                            uint64_t *done);
 
+/* The same, but what could be read before a failure is given: the next read there tells of it. */
+int32_t kl_log_stream_read_some(kl_log_stream *stream, uint64_t address, void *out, uint64_t bytes,
+                                uint64_t *done);
+
 /* For recovery: writes in place, making segments that are missing. Not synced. `data` NULL: zeros. */
 int32_t kl_log_stream_write(kl_log_stream *stream, uint64_t address, const void *data,
                             uint64_t bytes);

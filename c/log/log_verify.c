@@ -91,14 +91,24 @@ static uint64_t segment_end(const verifier *v, uint64_t address) {
     return (address / v->stream.data_bytes + 1) * v->stream.data_bytes;
 }
 
-/* Probes [from, ..) past segments that cannot be read. */
+static void add_probe(kl_log_probe *sum, const kl_log_probe *more) {
+    if (sum->frame_count == 0) sum->first_frame = more->first_frame;
+    sum->frame_count += more->frame_count;
+    if (more->written_end > sum->written_end) sum->written_end = more->written_end;
+    if (more->durable <= sum->durable) return;
+    sum->durable = more->durable;
+    sum->durable_at = more->durable_at;
+}
+
+/* Probes [from, ..) past segments that are missing or cannot be read. */
 static void probe_on(verifier *v, uint64_t from, bool first_only, kl_log_probe *probe) {
     *probe = (kl_log_probe){.written_end = from};
-    while (from < v->segments_end) {
-        int32_t status =
-            kl_log_probe_range(&v->window, v->seed, from, v->segments_end, first_only, probe);
-        if (status == KL_OK) return;
-        uint64_t stopped = v->window.start + v->window.count;
+    while (from < v->segments_end && !(first_only && probe->frame_count > 0)) {
+        kl_log_probe piece;
+        (void)kl_log_probe_range(&v->window, v->seed, from, v->segments_end, first_only, &piece);
+        add_probe(probe, &piece);
+        uint64_t stopped = v->window.start + v->window.count; /* what it read reaches up to here */
+        if (stopped >= v->segments_end) return;
         from = segment_end(v, stopped > from ? stopped : from);
         kl_log_window_forget(&v->window);
     }
@@ -162,7 +172,8 @@ static int32_t run(verifier *v, const char *folder) {
     check_listing(v, &listing);
     kl_segment_listing_free(&listing);
     status = walk(v);
-    v->out->clean = (v->state.flags & KL_LOG_CLEAN) != 0 && v->out->end_address == v->state.durable;
+    v->out->clean = (v->state.flags & KL_LOG_CLEAN) != 0 && v->out->problem_count == 0 &&
+                    v->out->end_address == v->state.durable;
     return status;
 }
 

@@ -28,7 +28,7 @@ typedef struct {
     uint64_t torn_bytes;      /* behind that, and above durable: what the next open cuts */
     uint64_t segment_count;
     uint64_t file_bytes; /* of all segments */
-    bool clean;          /* closed cleanly, nothing since */
+    bool clean;          /* closed cleanly, nothing since, and whole */
 } kl_log_summary;
 
 /* KL_OK: looked through (problems are counted, not answered); else why it could not be. `report`

@@ -146,6 +146,16 @@ export const KL_LOG_ENTRY = {
   flags: 27,
 } as const;
 
+/** `kl_log_mend`: its size and the offset of each field. */
+export const KL_LOG_MEND = {
+  bytes: 32,
+  problems: 0,
+  droppedBytes: 8,
+  end: 16,
+  textBytes: 24,
+  changed: 28,
+} as const;
+
 /** `kl_log_open_options`: its size and the offset of each field. */
 export const KL_LOG_OPEN_OPTIONS = {
   bytes: 48,
@@ -171,7 +181,7 @@ export const KL_LOG_RING_SHARED = {
 
 /** `kl_log_state`: its size and the offset of each field. */
 export const KL_LOG_STATE = {
-  bytes: 88,
+  bytes: 96,
   first: 0,
   durable: 8,
   flushed: 16,
@@ -182,7 +192,8 @@ export const KL_LOG_STATE = {
   cutAddress: 56,
   drainedBytes: 64,
   rewrittenBytes: 72,
-  shared: 80,
+  droppedBytes: 80,
+  shared: 88,
 } as const;
 
 /** `kl_ms_queue_header`: its size and the offset of each field. */
@@ -373,7 +384,7 @@ export const KL_WORK_DEQUE_HEADER = {
 } as const;
 
 /** Over all layouts; the library carries the same number. */
-export const LAYOUT_HASH = 0xd02f2214;
+export const LAYOUT_HASH = 0xef72da96;
 
 /** Over all signatures and status codes; the library carries the same number. */
-export const ABI_VERSION = 0x96f31693;
+export const ABI_VERSION = 0x04668985;

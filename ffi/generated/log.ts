@@ -93,6 +93,12 @@ export const LOG = {
     parameters: ["u32", "buffer", "u32"],
     result: "i32",
   },
+  /** `int32_t kl_log_handle_repair(const uint8_t *folder, uint32_t folder_bytes, uint32_t flags, uint8_t *mend, uint32_t mend_bytes, uint8_t *out, uint32_t capacity)` */
+  kl_log_handle_repair: {
+    parameters: ["buffer", "u32", "u32", "buffer", "u32", "buffer", "u32"],
+    result: "i32",
+    nonblocking: true,
+  },
   /** `int32_t kl_log_handle_request_commit(uint32_t handle)` */
   kl_log_handle_request_commit: {
     parameters: ["u32"],

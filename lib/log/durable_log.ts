@@ -23,6 +23,7 @@ export {
   removeLogCursor,
 } from "./log_cursor.ts";
 export { followLog, LogFollow, type LogFollowOptions } from "./log_follow.ts";
+export { type LogRepair, repairLog, type RepairLogOptions } from "./log_repair.ts";
 export type { AppendDurability, OpenLogOptions } from "./log_options.ts";
 
 export {
@@ -44,6 +45,8 @@ export interface LogRecovery {
   drainedBytes: number;
   /** Bytes found above the durable address, written again and synced. */
   rewrittenBytes: number;
+  /** Bytes that a repair left out, on request; they are kept in the folder's `dropped/`. */
+  droppedBytes: number;
   /** One sentence, `""` after a clean close. */
   text: string;
 }
@@ -531,6 +534,7 @@ export class DurableLog implements Disposable, AsyncDisposable {
       cutAddress: view.getFloat64(KL_LOG_STATE.cutAddress, true),
       drainedBytes: view.getFloat64(KL_LOG_STATE.drainedBytes, true),
       rewrittenBytes: view.getFloat64(KL_LOG_STATE.rewrittenBytes, true),
+      droppedBytes: view.getFloat64(KL_LOG_STATE.droppedBytes, true),
       text: new TextDecoder().decode(text.subarray(0, bytes)),
     };
   }

@@ -30,9 +30,11 @@ export interface OpenLogOptions {
   /** What an append promises when it returns. @default {"buffered"} */
   durability?: AppendDurability;
   /** What to do with bytes behind the last whole record that were never durable: `"tolerate-tail"`
-   * cuts them and says so in {@linkcode DurableLog.recovery}, `"absolute"` refuses to open. Damage
-   * below the durable address is refused either way. @default {"tolerate-tail"} */
-  recovery?: "tolerate-tail" | "absolute";
+   * cuts them and says so in {@linkcode DurableLog.recovery}, `"absolute"` refuses to open. Both
+   * refuse damage below the durable address. `"point-in-time"` (end the log before the first damage)
+   * and `"skip-corrupt"` (leave out what is damaged) read the whole log and repair it first, as
+   * {@linkcode repairLog} does. @default {"tolerate-tail"} */
+  recovery?: "tolerate-tail" | "absolute" | "point-in-time" | "skip-corrupt";
   /** Keep about so many bytes: what lies further back goes by whole files, which are written again.
    * Cursors hold it back. @default {everything} */
   retainBytes?: number;
@@ -51,7 +53,7 @@ export interface CheckedLogOptions {
 
 // kl_log_flag, kl_log_recovery
 const CREATE = 1, NO_RING = 2;
-const TOLERATE_TAIL = 0, ABSOLUTE = 1;
+const RECOVERY = { "tolerate-tail": 0, "absolute": 1, "point-in-time": 2, "skip-corrupt": 3 };
 const LITTLE = true;
 const SPARE_SEGMENTS_MAX = 64;
 
@@ -83,8 +85,9 @@ export function checkOptions(options: OpenLogOptions, action: string): CheckedLo
       `durability is ${durability}: expected "memory" or "buffered" (append takes "sync")`,
     );
   }
-  if (recovery !== "tolerate-tail" && recovery !== "absolute") {
-    refuse(action, `recovery is ${recovery}: expected "tolerate-tail" or "absolute"`);
+  if (!Object.hasOwn(RECOVERY, recovery)) {
+    const modes = Object.keys(RECOVERY).map((mode) => JSON.stringify(mode)).join(", ");
+    refuse(action, `recovery is ${recovery}: expected one of ${modes}`);
   }
   if (!Number.isInteger(spareSegments) || spareSegments < 0 || spareSegments > SPARE_SEGMENTS_MAX) {
     refuse(action, `spareSegments is ${spareSegments}: expected 1 to ${SPARE_SEGMENTS_MAX}`);
@@ -96,11 +99,7 @@ export function checkOptions(options: OpenLogOptions, action: string): CheckedLo
   view.setFloat64(KL_LOG_OPEN_OPTIONS.retainMs, retainMs, LITTLE);
   const flags = (create ? CREATE : 0) | (sharedRing ? 0 : NO_RING);
   view.setUint32(KL_LOG_OPEN_OPTIONS.flags, flags, LITTLE);
-  view.setUint32(
-    KL_LOG_OPEN_OPTIONS.recovery,
-    recovery === "absolute" ? ABSOLUTE : TOLERATE_TAIL,
-    LITTLE,
-  );
+  view.setUint32(KL_LOG_OPEN_OPTIONS.recovery, RECOVERY[recovery], LITTLE);
   view.setUint32(KL_LOG_OPEN_OPTIONS.spareSegments, spareSegments, LITTLE);
   return { durability, encoded };
 }

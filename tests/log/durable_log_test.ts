@@ -70,6 +70,7 @@ Deno.test("openLog makes a log that gives back what was appended, also after it 
       cutAddress: 0,
       drainedBytes: 0,
       rewrittenBytes: 0,
+      droppedBytes: 0,
       text: "",
     });
     for (const { bytes, index } of log.scan()) {
