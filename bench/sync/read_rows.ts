@@ -36,6 +36,7 @@ function readRow(
 
 /** Rows of read sides. */
 export const READ_ROWS: RowDefinition[] = [
+  readRow("read of latest", "read_latest_bare", 1.5, []),
   readRow("read under hazard", "read_hazard_bare", 7, [CK_HP]),
   readRow("read under epoch", "read_epoch_bare", 7, [CK_EPOCH], [URCU_MEMB]),
   readRow("read under rcu", "read_rcu_bare", 7, [URCU_MEMB]),
