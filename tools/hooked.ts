@@ -49,7 +49,7 @@ export async function planHooked(
 export async function linkHooked(root: string, kind: "steps" | "model"): Promise<string[]> {
   if (kind === "steps") return ["-pthread"];
   const text = await Deno.readTextFile(`${root}/${FAKES}`);
-  const names = new Set([...text.matchAll(/\b__wrap_(\w+)\(/g)].map((match) => match[1]));
+  const names = new Set([...text.matchAll(/^WRAP\([^,]+, (\w+),/gm)].map((match) => match[1]));
   return ["-pthread", ...[...names].sort().map((name) => `-Wl,--wrap=${name}`)];
 }
 

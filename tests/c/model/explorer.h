@@ -86,6 +86,14 @@ typedef struct kl_model {
         kl_model_explore(&kl_model_of_##model_name);                                \
     }
 
+/* A scenario that is wrong on purpose: a test that it fails under the memory models of the mask `under` and
+ * holds under the others. For variants of a structure with a step left out. */
+#define KL_MODEL_MUST_FAIL(model_name, under, ...)                        \
+    KL_TEST(model_name) {                                                 \
+        static const kl_model model = {.name = #model_name, __VA_ARGS__}; \
+        kl_model_must_fail(&model, under);                                \
+    }
+
 /* Anywhere in a scenario; ends the execution. */
 #define KL_MODEL_CHECK(x) ((x) ? (void)0 : kl_model_fail(__FILE__, __LINE__, "%s", #x))
 #define KL_MODEL_CHECK_EQ(a, b)                                                          \
@@ -115,7 +123,8 @@ void kl_model_join(uint32_t index);
 void kl_model_expect(const char *what, bool seen);
 
 /* The region of the running thread's process: joined, not poisoned. In setup and finally: one of
- * its own, whose participant is alive. kl_region_data() is kl_model_alloc memory of 64 KiB. */
+ * its own, whose participant is alive. It has no data: what is under test lies in
+ * kl_model_alloc memory. */
 kl_region *kl_model_region(void);
 /* What kl_region_self answers in threads[index], and its thread id; 0xffffffff: the main thread. */
 uint32_t kl_model_participant(uint32_t index);
@@ -132,7 +141,8 @@ void kl_model_heavy_fence(void);
 /* ---- what the macros use ---- */
 
 void kl_model_register(kl_model *model);
-void kl_model_explore(kl_model *model);
+void kl_model_explore(const kl_model *model);
+void kl_model_must_fail(const kl_model *model, uint32_t under);
 void kl_model_fail(const char *file, int line, const char *format, ...)
     __attribute__((cold, format(printf, 3, 4)));
 
