@@ -217,7 +217,9 @@ async function selectTests(
       continue;
     }
     const text = await Deno.readTextFile(`${root}/${source}`);
-    const names = [...text.matchAll(/^KL_(?:TEST|MODEL|MODEL_MUST_FAIL)\((\w+)[,)]/gm)].map((match) => match[1])
+    const names = [...text.matchAll(/^KL_(?:TEST|MODEL|MODEL_MUST_FAIL)\((\w+)[,)]/gm)].map((
+      match,
+    ) => match[1])
       .filter((name) => name.includes(filter));
     if (names.length > 0) selected.push({ source, names });
   }

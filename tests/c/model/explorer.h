@@ -18,8 +18,9 @@
  *   RA   C11 by views: a load may give any value not older than what its thread has to know by
  *        happens-before and coherence; release and acquire pass that knowledge on (fences, release
  *        sequences through read-modify-writes), seq_cst operations and fences have one order more.
- *        Under RA two plain accesses without happens-before, one of them a write, are a failure.
  *        Not explored: load buffering (a load that sees a store that comes later).
+ * Under each of them two plain accesses without happens-before (by the C11 orders as written), one of them a
+ * write, are a failure.
  *
  * The threads are processes: each has its own participant and thread id in kl_model_region(). Real code
  * runs but for: kl_region_alive, _thread_alive, _thread_join, _thread_leave, _poison, _check (of the

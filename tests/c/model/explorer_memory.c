@@ -25,12 +25,19 @@ static void know(view *v, uint32_t location, uint32_t place) {
     if (v->at[location] < place) v->at[location] = place;
 }
 
-void kl_explorer_learn(view *to, const view *from) {
+static void learn_clock(uint16_t *to, const uint16_t *from) {
     for (uint32_t i = 0; i < THREADS; i++)
-        if (to->clock[i] < from->clock[i]) to->clock[i] = from->clock[i];
+        if (to[i] < from[i]) to[i] = from[i];
+}
+
+static void learn_places(view *to, const view *from) {
     for (uint32_t i = 0; i < from->count; i++) know(to, i, from->at[i]);
 }
 
+void kl_explorer_learn(view *to, const view *from) {
+    learn_clock(to->clock, from->clock);
+    learn_places(to, from);
+}
 static void copy_view(view *to, const view *from) {
     memcpy(to->clock, from->clock, sizeof to->clock);
     memcpy(to->at, from->at, from->count * sizeof *to->at);
@@ -74,16 +81,16 @@ static void fence(uint32_t index, int order) {
     thread *self = &X.threads[index];
     if (acquires(order)) kl_explorer_learn(&self->now, &self->acquired);
     if (order == memory_order_seq_cst) {
-        kl_explorer_learn(&self->now, &X.fence);
+        learn_places(&self->now, &X.fence); /* no happens-before: races stay races */
         copy_view(&X.fence, &self->now);
-        kl_explorer_learn(&self->acquired, &self->now);
+        learn_places(&self->acquired, &self->now);
     }
     if (releases(order)) copy_view(&self->released, &self->now);
     tick(self);
 }
 
 void kl_explorer_seq_cst_fence(uint32_t index) {
-    if (X.memory == KL_MODEL_RA) fence(index, memory_order_seq_cst);
+    fence(index, memory_order_seq_cst);
 }
 
 /* ---- words ---- */
@@ -284,6 +291,32 @@ static void change_view(location *l, uint64_t value, int order) {
     publish(l, new_message(l, l->count, base->place + PLACE_STEP), value, order, base);
 }
 
+/* ---- SC and TSO: one value, of which happens-before is known ---- */
+
+static uint16_t *clock_of(const location *l) {
+    return message_at(l, 0)->seen.clock;
+}
+
+/* What a store of the running thread lets others know. */
+static const uint16_t *told(int order) {
+    const thread *self = &X.threads[X.current];
+    return releases(order) ? self->now.clock : self->released.clock;
+}
+
+static void hear(const location *l, int order) {
+    thread *self = &X.threads[X.current];
+    learn_clock(self->acquired.clock, clock_of(l));
+    if (acquires(order)) learn_clock(self->now.clock, clock_of(l));
+    tick(self);
+}
+
+static void write_direct(location *l, uint64_t value, int order, bool is_change) {
+    if (!is_change) memset(clock_of(l), 0, sizeof X.fence.clock);
+    learn_clock(clock_of(l), told(order));
+    write_word(l->address, l->bytes, value);
+    tick(&X.threads[X.current]);
+}
+
 /* ---- store buffers ---- */
 
 static bool read_buffered(const thread *self, uintptr_t address, uint64_t *value) {
@@ -297,6 +330,8 @@ static bool read_buffered(const thread *self, uintptr_t address, uint64_t *value
 
 void kl_explorer_drain(uint32_t index) {
     thread *self = &X.threads[index];
+    const location *l = location_at(self->buffer[0].address, self->buffer[0].bytes);
+    memcpy(clock_of(l), self->buffer[0].clock, sizeof self->buffer[0].clock);
     write_word(self->buffer[0].address, self->buffer[0].bytes, self->buffer[0].value);
     self->buffered--;
     memmove(&self->buffer[0], &self->buffer[1], self->buffered * sizeof self->buffer[0]);
@@ -307,7 +342,9 @@ static void buffer(thread *self, const step *s, uint64_t value) {
     self->buffer[self->buffered].address = s->address;
     self->buffer[self->buffered].bytes = s->bytes;
     self->buffer[self->buffered].value = value;
+    memcpy(self->buffer[self->buffered].clock, told(s->order), sizeof self->buffer[0].clock);
     self->buffer[self->buffered++].site = s->site;
+    tick(self);
     X.done.writes = false; /* nobody sees it yet */
 }
 
@@ -378,10 +415,13 @@ uint64_t kl_hook_load(kl_hook_site *site, const volatile void *address, uint32_t
     if (!kl_explorer_active(address)) return kl_explorer_read_word(at, bytes);
     atomic_step(site, address, bytes, order, true, false);
     uint64_t value;
-    if (X.memory == KL_MODEL_RA)
-        value = load_view(location_at(at, bytes), X.done.order);
-    else if (!read_buffered(&X.threads[X.current], at, &value))
+    location *l = location_at(at, bytes);
+    if (X.memory == KL_MODEL_RA) {
+        value = load_view(l, X.done.order);
+    } else if (!read_buffered(&X.threads[X.current], at, &value)) {
         value = kl_explorer_read_word(at, bytes);
+        hear(l, X.done.order);
+    }
     note_read(at, value);
     kl_explorer_event()->read = value;
     return value;
@@ -399,12 +439,13 @@ void kl_hook_store(kl_hook_site *site, volatile void *address, uint32_t bytes, u
     thread *self = &X.threads[X.current];
     kl_explorer_event()->written = value;
     note_write();
+    location *l = location_at(at, bytes);
     if (X.memory == KL_MODEL_RA)
-        store_view(location_at(at, bytes), value, X.done.order);
+        store_view(l, value, X.done.order);
     else if (X.memory == KL_MODEL_TSO && X.current != MAIN && X.done.order != memory_order_seq_cst)
         buffer(self, &X.done, value);
     else
-        write_word(at, bytes, value);
+        write_direct(l, value, X.done.order, false);
 }
 
 uint64_t kl_hook_change(kl_hook_site *site, volatile void *address, uint32_t bytes, uint64_t value,
@@ -422,12 +463,13 @@ uint64_t kl_hook_change(kl_hook_site *site, volatile void *address, uint32_t byt
     note_write();
     kl_explorer_event()->read = before;
     kl_explorer_event()->written = after;
+    location *l = location_at(at, bytes);
     if (X.memory == KL_MODEL_RA) {
-        location *l = location_at(at, bytes);
         settle(l);
         change_view(l, after, X.done.order);
     } else {
-        write_word(at, bytes, after);
+        hear(l, X.done.order);
+        write_direct(l, after, X.done.order, true);
     }
     return before;
 }
@@ -483,9 +525,11 @@ bool kl_hook_compare_exchange(kl_hook_site *site, volatile void *address, uint32
     } else if (X.memory == KL_MODEL_RA) {
         done = compare_view(location_at(at, bytes), expected, desired, failure);
     } else {
+        location *l = location_at(at, bytes);
         done = before == wanted;
         *expected = before;
-        if (done) write_word(at, bytes, desired);
+        hear(l, done ? X.done.order : failure);
+        if (done) write_direct(l, desired, X.done.order, true);
     }
     X.done.writes = done;
     if (!done && X.done.order == memory_order_seq_cst && failure != memory_order_seq_cst)
@@ -510,7 +554,7 @@ void kl_hook_fence(kl_hook_site *site, int order) {
                              .fences = full,
                              .needs_drain = full && X.memory == KL_MODEL_TSO,
                              .site = site});
-    if (X.memory == KL_MODEL_RA) fence(X.current, used);
+    fence(X.current, used);
 }
 
 void kl_hook_init(volatile void *address, uint32_t bytes, uint64_t value) {

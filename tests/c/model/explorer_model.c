@@ -54,11 +54,11 @@ KL_MODEL(kl_explorer_release_and_acquire_pass_a_message,
          .threads = {write_and_release, acquire_and_read})
 KL_MODEL(kl_explorer_release_and_acquire_fences_pass_a_message,
          .threads = {write_fence_relaxed, relaxed_fence_read})
-KL_MODEL_MUST_FAIL(kl_explorer_a_relaxed_store_passes_no_message, RA,
+KL_MODEL_MUST_FAIL(kl_explorer_a_relaxed_store_passes_no_message, SC | TSO | RA,
                    .threads = {write_relaxed, acquire_and_read})
-KL_MODEL_MUST_FAIL(kl_explorer_a_relaxed_load_gets_no_message, RA,
+KL_MODEL_MUST_FAIL(kl_explorer_a_relaxed_load_gets_no_message, SC | TSO | RA,
                    .threads = {write_and_release, relaxed_and_read})
-KL_MODEL_MUST_FAIL(kl_explorer_a_fence_on_one_side_passes_no_message, RA,
+KL_MODEL_MUST_FAIL(kl_explorer_a_fence_on_one_side_passes_no_message, SC | TSO | RA,
                    .threads = {write_fence_relaxed, relaxed_and_read})
 
 /* ---- two words of relaxed and release writes ---- */
@@ -200,7 +200,7 @@ static void overwrite_relaxed(void) {
 static void acquire_two(void) {
     if (load(&x, memory_order_acquire) == 2) KL_MODEL_CHECK(data == 7);
 }
-KL_MODEL_MUST_FAIL(kl_explorer_a_store_breaks_a_release_sequence, RA,
+KL_MODEL_MUST_FAIL(kl_explorer_a_store_breaks_a_release_sequence, SC | TSO | RA,
                    .threads = {write_and_release, overwrite_relaxed, acquire_two})
 static void add_to_message(void) {
     if (load(&x, memory_order_relaxed) == 1) add_relaxed();

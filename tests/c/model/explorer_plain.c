@@ -184,8 +184,8 @@ static void check_granule(uintptr_t address, uint32_t bytes, enum access_kind ki
     if (within(&P.arena, address) && g->state != G_LIVE)
         kl_explorer_fail("access to %s: %s", kl_explorer_describe(address),
                          g->state == G_FREED ? "it is freed" : "nothing is there");
-    bool ordered = X.memory != KL_MODEL_RA || X.current == MAIN || !X.threads_run ||
-                   (kind == PLAIN_READ && X.model->reads_may_race);
+    bool ordered =
+        X.current == MAIN || !X.threads_run || (kind == PLAIN_READ && X.model->reads_may_race);
     if (!ordered) check_race(g, address, bytes, kind);
     uint64_t bit = 1ull << ((address / GRANULE * 0x9e3779b97f4a7c15u) >> 58);
     if (kind == PLAIN_READ) X.plain.reads |= bit;

@@ -98,6 +98,7 @@ typedef struct {
         uintptr_t address;
         uint32_t bytes;
         uint64_t value;
+        uint16_t clock[THREADS];
         kl_hook_site *site;
     } buffer[BUFFERED_MAX];
     struct {
