@@ -6,14 +6,14 @@
  * non-temporal stores and flushes are ordered by mem/flush.
  *
  * Include it in a unit whose fast path has a full fence; the text of the unit stays plain C11. Not
- * active where tests look at the fences (sanitizers, the hooked build).
+ * active where tests look at the fences (sanitizers, tests/c/model/hooked).
  */
 #ifndef KL_BASE_FENCE_H
 #define KL_BASE_FENCE_H
 
 #include <stdatomic.h>
 
-#if defined(__x86_64__) && defined(__clang__) && !defined(KL_HOOKED)
+#if defined(__x86_64__) && defined(__clang__) && !defined(KL_HOOKED_ATOMICS_H)
 #if !__has_feature(thread_sanitizer)
 
 static inline void kl_thread_fence(memory_order order) {
