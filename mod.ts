@@ -72,3 +72,9 @@ export {
 export { preloadCompletion } from "./lib/exec/completion.ts";
 export { WorkDeque, type WorkDequeOptions } from "./lib/lockfree/work_deque.ts";
 export { type WaitOptions } from "./lib/sync/shared_object.ts";
+export {
+  type Capability,
+  CapabilityTable,
+  type CapabilityTableOptions,
+  type Permissions,
+} from "./lib/lockfree/capability_table.ts";

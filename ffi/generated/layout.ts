@@ -12,6 +12,25 @@ export const KL_BATCH_FRAME = {
   recordCount: 56,
 } as const;
 
+/** `kl_capability_entry`: its size and the offset of each field. */
+export const KL_CAPABILITY_ENTRY = {
+  bytes: 64,
+  control: 0,
+  mask: 8,
+  parent: 16,
+  delegated: 24,
+} as const;
+
+/** `kl_capability_table_header`: its size and the offset of each field. */
+export const KL_CAPABILITY_TABLE_HEADER = {
+  bytes: 128,
+  magic: 0,
+  version: 4,
+  capacity: 8,
+  slots: 12,
+  mutex: 64,
+} as const;
+
 /** `kl_claim`: its size and the offset of each field. */
 export const KL_CLAIM = {
   bytes: 8,
@@ -384,7 +403,7 @@ export const KL_WORK_DEQUE_HEADER = {
 } as const;
 
 /** Over all layouts; the library carries the same number. */
-export const LAYOUT_HASH = 0xef72da96;
+export const LAYOUT_HASH = 0x323d05d5;
 
 /** Over all signatures and status codes; the library carries the same number. */
-export const ABI_VERSION = 0x04668985;
+export const ABI_VERSION = 0xaf4c29b5;

@@ -2,6 +2,81 @@
 
 /** Functions of `c/lockfree/`. */
 export const LOCKFREE = {
+  /** `double kl_capability_table_add(uint32_t table, double key, uint32_t low, uint32_t high)` */
+  kl_capability_table_add: {
+    parameters: ["u32", "f64", "u32", "u32"],
+    result: "f64",
+  },
+  /** `int32_t kl_capability_table_attach(const uint8_t *name, uint32_t name_bytes, uint8_t *out)` */
+  kl_capability_table_attach: {
+    parameters: ["buffer", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t kl_capability_table_audit(uint32_t table)` */
+  kl_capability_table_audit: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_capability_table_capacity(uint32_t table)` */
+  kl_capability_table_capacity: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_capability_table_close(uint32_t table)` */
+  kl_capability_table_close: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_capability_table_create(const uint8_t *name, uint32_t name_bytes, uint32_t capacity, uint8_t *out)` */
+  kl_capability_table_create: {
+    parameters: ["buffer", "u32", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `double kl_capability_table_derive(uint32_t table, double parent, double key, uint32_t low, uint32_t high)` */
+  kl_capability_table_derive: {
+    parameters: ["u32", "f64", "f64", "u32", "u32"],
+    result: "f64",
+  },
+  /** `int32_t kl_capability_table_drop(uint32_t table, double capability)` */
+  kl_capability_table_drop: {
+    parameters: ["u32", "f64"],
+    result: "i32",
+  },
+  /** `int32_t kl_capability_table_give(uint32_t table, double capability, uint32_t low, uint32_t high)` */
+  kl_capability_table_give: {
+    parameters: ["u32", "f64", "u32", "u32"],
+    result: "i32",
+  },
+  /** `double kl_capability_table_lookup(uint32_t table, double key)` */
+  kl_capability_table_lookup: {
+    parameters: ["u32", "f64"],
+    result: "f64",
+  },
+  /** `int32_t kl_capability_table_mask(uint32_t table, double capability, uint8_t *out)` */
+  kl_capability_table_mask: {
+    parameters: ["u32", "f64", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t kl_capability_table_permits(uint32_t table, double capability, uint32_t low, uint32_t high)` */
+  kl_capability_table_permits: {
+    parameters: ["u32", "f64", "u32", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_capability_table_remove(const uint8_t *name, uint32_t name_bytes)` */
+  kl_capability_table_remove: {
+    parameters: ["buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_capability_table_size(uint32_t table)` */
+  kl_capability_table_size: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_capability_table_take(uint32_t table, double capability, uint32_t low, uint32_t high)` */
+  kl_capability_table_take: {
+    parameters: ["u32", "f64", "u32", "u32"],
+    result: "i32",
+  },
   /** `int32_t kl_index_pool_attach(const uint8_t *name, uint32_t name_bytes, uint8_t *out)` */
   kl_index_pool_attach: {
     parameters: ["buffer", "u32", "buffer"],
