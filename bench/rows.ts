@@ -13,6 +13,7 @@ import { IMPORT_ROWS } from "./ffi/import_rows.ts";
 import type { RowDefinition } from "./frame/row.ts";
 import { DEQUE_ROWS } from "./lockfree/deque_rows.ts";
 import { QUEUE_ROWS } from "./lockfree/queue_rows.ts";
+import { STACK_ROWS } from "./lockfree/stack_rows.ts";
 import { SPSC_RING_ROWS } from "./lockfree/spsc_ring_rows.ts";
 import { LOG_ROWS } from "./log/durable_log_rows.ts";
 import { LOCK_ROWS } from "./sync/lock_rows.ts";
@@ -24,6 +25,7 @@ export const rows: readonly RowDefinition[] = [
   ...IMPORT_ROWS,
   ...SPSC_RING_ROWS,
   ...QUEUE_ROWS,
+  ...STACK_ROWS,
   ...DEQUE_ROWS,
   ...LOCK_ROWS,
   ...READ_ROWS,

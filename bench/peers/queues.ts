@@ -81,3 +81,16 @@ export const TBB_BOUNDED_QUEUE: PeerLibrary = {
     flags: ["-DTBB_QUEUE=tbb::concurrent_bounded_queue", "-ltbb"],
   },
 };
+
+/** Concurrency Kit's Michael-Scott queue. */
+export const CK_HP_FIFO: PeerLibrary = {
+  name: "ck_hp_fifo mpmc",
+  note: "hazard pointers, a threshold of 64; entries from malloc",
+  weaker: IN_ONE_PROCESS,
+  program: {
+    source: "bench/peers/ck_hp_fifo.c",
+    header: "ck_hp_fifo.h",
+    package: "libck-dev",
+    flags: ["-lck"],
+  },
+};
