@@ -132,6 +132,10 @@ int32_t kl_cpu_pin(uint32_t cpu) {
     return KL_OK;
 }
 
+bool kl_cpu_pinned(void) {
+    return pinned;
+}
+
 int32_t kl_cpu_unpin(void) {
     if (!pinned) return KL_OK;
     if (sched_setaffinity(0, sizeof before_pin, before_pin.sets) != 0)

@@ -43,6 +43,13 @@ KL_API int32_t kl_cpu_pin(uint32_t cpu);
 /* Gives the calling thread back what it could run on before its first pin. KL_OK without a pin. */
 KL_API int32_t kl_cpu_unpin(void);
 
+bool kl_cpu_pinned(void); /* by kl_cpu_pin, the calling thread */
+
+/* Whether it is worth spinning for another thread: it may run at the same time as this one. */
+static inline bool kl_cpu_others_run(void) {
+    return kl_cpu_count() > 1 || kl_cpu_pinned();
+}
+
 /* In a loop that waits for another core: saves power and lets the sibling thread run. */
 static inline void kl_cpu_pause(void) {
 #if defined(__x86_64__)

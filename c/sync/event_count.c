@@ -38,7 +38,7 @@ static bool has_moved(kl_event_count *event, uint32_t key) {
 }
 
 static bool moves_soon(kl_event_count *event, uint32_t key) {
-    if (kl_cpu_count() < 2) return false; /* the notifier cannot run while this spins */
+    if (!kl_cpu_others_run()) return false; /* the notifier cannot run while this spins */
     for (uint32_t spin = 0; spin < SPIN_MAX; spin++) {
         kl_cpu_pause();
         if (kl_event_count_prepare(event) != key) return true;

@@ -82,7 +82,7 @@ static uint64_t holder_cpu_ns(kl_mutex *mutex) {
 
 /* Spins while the owner runs. Whether the mutex is ours. */
 static bool takes_while_owner_runs(kl_mutex *mutex, uint32_t self, uint64_t timeout_ns) {
-    if (kl_cpu_count() < 2) return false; /* the owner cannot run while this spins */
+    if (!kl_cpu_others_run()) return false; /* the owner cannot run while this spins */
     if (takes_soon(mutex, self)) return true;
     uint64_t now_ns = kl_clock_monotonic_ns(), used_ns = holder_cpu_ns(mutex);
     uint64_t end_ns = now_ns + (timeout_ns < KL_MUTEX_SPIN_NS ? timeout_ns : KL_MUTEX_SPIN_NS);

@@ -3,7 +3,7 @@
 #include <sched.h>
 
 void kl_ticket_lock_wait(kl_ticket_lock *lock, uint32_t ticket) {
-    uint32_t looks = kl_cpu_count() < 2 ? KL_TICKET_LOCK_SPINS_MAX : 0;
+    uint32_t looks = kl_cpu_others_run() ? 0 : KL_TICKET_LOCK_SPINS_MAX;
     for (;;) { /* ends after as many unlocks as there were tickets before */
         /* acquire: partner is the release in unlock. */
         uint32_t before = ticket - atomic_load_explicit(&lock->serving, memory_order_acquire);

@@ -1,7 +1,10 @@
 #include "base/clock.h"
 #include "tests/c/harness.h"
 
+#include <stdatomic.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 KL_TEST(kl_clock_monotonic_ns_never_goes_back_and_moves_on) {
     uint64_t first = kl_clock_monotonic_ns(), last = first;
@@ -39,4 +42,42 @@ KL_TEST(kl_clock_monotonic_micros_is_the_same_clock_in_microseconds) {
     double now = kl_clock_monotonic_micros();
     double after = (double)kl_clock_monotonic_ns() / 1000.0;
     KL_CHECK(before <= now && now <= after);
+}
+
+typedef struct {
+    _Atomic uint32_t tid, stop;
+} burning;
+
+static void burn_and_watch(void *argument, uint32_t index) {
+    burning *it = argument;
+    if (index == 0) { /* the one that is watched */
+        atomic_store(&it->tid, (uint32_t)syscall(SYS_gettid));
+        while (atomic_load(&it->stop) == 0) {
+        }
+        atomic_store(&it->tid, 0);
+        while (atomic_load(&it->stop) == 1) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        return;
+    }
+    uint32_t tid, pid = (uint32_t)getpid();
+    while ((tid = atomic_load(&it->tid)) == 0) {
+    }
+    uint64_t before = kl_clock_thread_cpu_ns(pid, tid);
+    while (kl_clock_thread_cpu_ns(pid, tid) == before) { /* ends: it runs now and then */
+    }
+    atomic_store(&it->stop, 1);
+    while (atomic_load(&it->tid) != 0) {
+    }
+    nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    uint64_t asleep = kl_clock_thread_cpu_ns(pid, tid);
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    KL_CHECK_LT(kl_clock_thread_cpu_ns(pid, tid) - asleep, 10 * KL_NS_PER_MS);
+    atomic_store(&it->stop, 2);
+}
+
+KL_TEST(kl_clock_thread_cpu_ns_goes_on_while_the_thread_runs_only) {
+    burning it = {0, 0};
+    kl_test_threads(2, burn_and_watch, &it);
+    KL_CHECK_EQ(kl_clock_thread_cpu_ns(0, 0), 0);
+    KL_CHECK_EQ(kl_clock_thread_cpu_ns(0x7ffffff0, 0x7ffffff0), 0);
+    KL_CHECK_LT(0, kl_clock_thread_cpu_ns((uint32_t)getppid(), 0)); /* another process */
 }

@@ -60,8 +60,11 @@ static void pin(void *argument, uint32_t index) {
     KL_CHECK_EQ(kl_cpu_pin(8191), KL_ERR_ARGUMENT); /* not there: nothing changes */
     KL_CHECK_EQ(kl_cpu_pin(UINT32_MAX), KL_ERR_ARGUMENT);
     KL_CHECK_EQ(kl_cpu_count(), 1);
+    KL_CHECK(kl_cpu_pinned() && kl_cpu_others_run());
     KL_CHECK_EQ(kl_cpu_unpin(), KL_OK);
     KL_CHECK_EQ(kl_cpu_count(), count);
+    KL_CHECK(!kl_cpu_pinned());
+    KL_CHECK_EQ(kl_cpu_others_run(), count > 1);
     KL_CHECK_EQ(kl_cpu_unpin(), KL_OK);
 }
 

@@ -54,6 +54,20 @@ KL_TEST(kl_handle_enter_refuses_another_kind) {
     KL_CHECK_EQ(kl_handle_close(handle, KL_HANDLE_LOG), KL_OK);
 }
 
+KL_TEST(kl_handle_is_open_says_so_until_it_is_closed) {
+    int object;
+    uint32_t handle = kl_handle_open(KL_HANDLE_LOG, &object, NULL);
+    KL_CHECK(kl_handle_is_open(handle, KL_HANDLE_LOG));
+    KL_CHECK(!kl_handle_is_open(handle, KL_HANDLE_REGION));
+    KL_CHECK(!kl_handle_is_open(handle ^ 1u << 20, KL_HANDLE_LOG));
+    KL_CHECK(!kl_handle_is_open(0, KL_HANDLE_LOG));
+    KL_CHECK_EQ(kl_handle_enter(handle, KL_HANDLE_LOG), &object);
+    KL_CHECK_EQ(kl_handle_close(handle, KL_HANDLE_LOG), KL_OK);
+    KL_CHECK(!kl_handle_is_open(handle, KL_HANDLE_LOG)); /* though somebody is inside still */
+    kl_handle_leave(handle);
+    KL_CHECK(!kl_handle_is_open(handle, KL_HANDLE_LOG));
+}
+
 KL_TEST(kl_handle_enter_refuses_forged_numbers) {
     int object;
     uint32_t handle = kl_handle_open(KL_HANDLE_TOPIC, &object, NULL);

@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* What the mutex guards in these tests, in the region's data. */
@@ -42,7 +44,7 @@ static guarded *data_of(kl_region *region) {
     return (guarded *)(void *)kl_region_data(region);
 }
 
-KL_TEST(kl_mutex_try_lock_is_exclusive_within_one_participant_too) {
+KL_TEST(kl_mutex_L3_try_lock_is_exclusive_within_one_participant_too) {
     kl_region *region = create();
     kl_mutex *mutex = &data_of(region)->mutex;
     KL_CHECK_EQ(kl_mutex_try_lock(mutex, region), KL_OK);
@@ -72,7 +74,7 @@ KL_TEST(kl_mutex_lock_gives_up_at_its_timeout) {
     kl_region_close(region);
 }
 
-KL_TEST(kl_mutex_unlock_by_another_is_a_counted_bug_and_frees_nothing) {
+KL_TEST(kl_mutex_L4_unlock_by_another_is_a_counted_bug_and_frees_nothing) {
 #ifndef KL_DEBUG /* there it aborts */
     kl_region *region = create(), *other = attach();
     KL_CHECK_EQ(kl_mutex_try_lock(&data_of(region)->mutex, region), KL_OK);
@@ -102,7 +104,7 @@ static void count_up(kl_region *region, uint32_t rounds) {
 }
 
 static uint32_t rounds_each(void) {
-    return kl_test_slow() ? 2000 : 20000;
+    return getenv("KEELSON_LONG") ? 1000000 : kl_test_slow() ? 2000 : 20000;
 }
 
 static void count_up_in_thread(void *argument, uint32_t index) {
@@ -110,7 +112,7 @@ static void count_up_in_thread(void *argument, uint32_t index) {
     count_up(argument, rounds_each());
 }
 
-KL_TEST(kl_mutex_lock_excludes_four_threads_of_one_participant) {
+KL_TEST(kl_mutex_L1_lock_excludes_four_threads_of_one_participant) {
     kl_region *region = create();
     kl_test_threads(4, count_up_in_thread, region);
     KL_CHECK_EQ(data_of(region)->first, 4 * rounds_each());
@@ -127,7 +129,7 @@ static int count_up_in_child(void *argument) {
     return 0;
 }
 
-KL_TEST(kl_mutex_lock_excludes_three_processes) {
+KL_TEST(kl_mutex_L1_lock_excludes_three_processes) {
     kl_region *region = create();
     int children[3];
     for (uint32_t i = 0; i < 3; i++) children[i] = kl_test_fork(count_up_in_child, NULL);
@@ -331,4 +333,127 @@ KL_TEST(kl_mutex_lock_gives_up_on_a_poisoned_region) {
     KL_CHECK_EQ(kl_mutex_lock(&data_of(other)->mutex, other, KL_FOREVER), KL_ERR_POISONED);
     kl_region_close(other);
     kl_region_close(region);
+}
+
+/* ---- owners that are threads ---- */
+
+static kl_mutex_user thread_of(kl_region *region) {
+    int32_t self = kl_region_thread_join(region);
+    KL_CHECK_LT(0, self);
+    return (kl_mutex_user){.region = region, .self = (uint32_t)self, .is_thread = true};
+}
+
+static void lock_and_end(void *argument, uint32_t index) {
+    kl_mutex_user user = thread_of(argument);
+    (void)index;
+    KL_CHECK_EQ(kl_mutex_lock_by(&data_of(argument)->mutex, &user, KL_FOREVER), KL_OK);
+}
+
+KL_TEST(kl_mutex_lock_by_takes_over_from_a_thread_that_ended_or_abandoned_it) {
+    kl_region *region = create();
+    kl_mutex *mutex = &data_of(region)->mutex;
+    kl_test_threads(1, lock_and_end, region);
+    kl_mutex_user user = thread_of(region), nobody = {.region = region, .self = 0x7fffff01};
+    KL_CHECK_EQ(kl_mutex_try_lock_by(mutex, &user), KL_ERR_AGAIN);
+    KL_CHECK_EQ(kl_mutex_lock_by(mutex, &user, KL_NS_PER_S), KL_OWNER_DEAD);
+    KL_CHECK_EQ(kl_mutex_unlock_by(mutex, &nobody), KL_ERR_LOCKED);
+    KL_CHECK(!kl_mutex_abandon(mutex, nobody.self));
+    KL_CHECK(!kl_mutex_abandon(mutex, 0));
+    KL_CHECK(kl_mutex_abandon(mutex, user.self));
+    KL_CHECK_EQ(kl_mutex_unlock_by(mutex, &user), KL_ERR_LOCKED);
+    KL_CHECK_EQ(kl_mutex_try_lock_dead_by(mutex, &user), KL_OWNER_DEAD);
+    KL_CHECK_EQ(kl_mutex_unlock_by(mutex, &user), KL_OK);
+    KL_CHECK_EQ(kl_mutex_try_lock_by(mutex, &user), KL_OK);
+    _Atomic uint32_t stop = 1;
+    user.stop = &stop;
+    KL_CHECK_EQ(kl_mutex_lock_by(mutex, &user, KL_FOREVER), KL_ERR_STOPPED);
+    KL_CHECK_EQ(kl_mutex_unlock_by(mutex, &user), KL_OK);
+    kl_region_close(region);
+}
+
+/* ---- L5: spins while the owner runs, sleeps when it does not ---- */
+
+typedef struct {
+    kl_region *region;
+    _Atomic uint32_t round;
+    uint32_t rounds;
+    bool sleeping;
+    uint64_t waited_ns, used_ns, slept; /* of the waiter */
+} adapting;
+
+/* Long enough that the waiter comes while it is held. */
+static void hold(adapting *it) {
+    if (it->sleeping) {
+        usleep(10000);
+        return;
+    }
+    uint64_t end_ns = kl_clock_monotonic_ns() + 20 * KL_NS_PER_US;
+    while (kl_clock_monotonic_ns() < end_ns) {
+    }
+}
+
+static uint64_t thread_time(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * KL_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t voluntary_switches(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_THREAD, &usage);
+    return (uint64_t)usage.ru_nvcsw;
+}
+
+static void hold_and_wait(void *argument, uint32_t index) {
+    adapting *it = argument;
+    kl_mutex *mutex = &data_of(it->region)->mutex;
+    kl_cpu_pin((uint32_t)kl_cpu_nth(index));
+    for (uint32_t round = 0; round < it->rounds; round++) {
+        if (index == 0) {
+            KL_CHECK_EQ(kl_mutex_lock(mutex, it->region, KL_FOREVER), KL_OK);
+            atomic_fetch_add(&it->round, 1);
+            hold(it);
+            kl_mutex_unlock(mutex, it->region);
+        } else {
+            meet(&it->round, 2 * round + 1);
+            uint64_t wall = thread_time(CLOCK_MONOTONIC),
+                     cpu = thread_time(CLOCK_THREAD_CPUTIME_ID);
+            uint64_t switches = voluntary_switches();
+            KL_CHECK_EQ(kl_mutex_lock(mutex, it->region, KL_FOREVER), KL_OK);
+            it->slept += voluntary_switches() - switches;
+            it->used_ns += thread_time(CLOCK_THREAD_CPUTIME_ID) - cpu;
+            it->waited_ns += thread_time(CLOCK_MONOTONIC) - wall;
+            kl_mutex_unlock(mutex, it->region);
+            atomic_fetch_add(&it->round, 1);
+        }
+        meet(&it->round, 2 * round + 2);
+    }
+    kl_cpu_unpin();
+}
+
+KL_TEST(kl_mutex_L5_spins_while_the_owner_runs) {
+    if (kl_cpu_count() < 2) kl_test_skip("needs cores");
+    if (kl_test_slow()) return; /* the section is not longer, all else is */
+    uint64_t least = 100;
+    kl_region *region = create();
+    for (uint32_t batch = 0; batch < 50 && least > 10;
+         batch++) { /* others may want both processors */
+        adapting it = {.region = region, .rounds = 50};
+        kl_test_threads(2, hold_and_wait, &it);
+        if (it.slept < least) least = it.slept;
+    }
+    kl_region_close(region);
+    KL_CHECK_LE(least, 10); /* of 50: it did not sleep */
+}
+
+KL_TEST(kl_mutex_L5_sleeps_while_the_owner_does) {
+    if (kl_cpu_count() < 2) kl_test_skip("needs cores");
+    adapting it = {.region = create(), .rounds = 20, .sleeping = true};
+    kl_test_threads(2, hold_and_wait, &it);
+    KL_CHECK_LE(20, it.slept);
+    KL_CHECK_LT(100 * KL_NS_PER_MS, it.waited_ns);
+    if (!kl_test_slow()) KL_CHECK_LT(it.used_ns, it.waited_ns / 5);
+    printf("waited %llu us, used %llu us\n", (unsigned long long)it.waited_ns / 1000,
+           (unsigned long long)it.used_ns / 1000);
+    kl_region_close(it.region);
 }
