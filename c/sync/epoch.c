@@ -42,7 +42,7 @@ int32_t kl_epoch_refusal(void) {
 
 bool kl_epoch_is_inside(kl_epoch *epoch) {
     kl_epoch_thread *thread = (kl_epoch_thread *)kl_thread_record_find(&epoch->domain, false);
-    return thread && thread->depth > 0;
+    return thread && kl_grace_is_reading(thread->slot);
 }
 
 /* ---- open and close ---- */
@@ -67,14 +67,14 @@ int32_t kl_epoch_open(kl_epoch *epoch, const kl_epoch_options *options) {
     kl_grace grace;
     uint32_t slot_count = options ? options->slot_count : 0;
     int32_t status = kl_grace_open(&grace, slot_count ? slot_count : KL_EPOCH_SLOTS_DEFAULT,
-                                   options && options->fences);
+                                   options && options->fences ? KL_GRACE_FENCES : KL_GRACE_LATER);
     return status == KL_OK ? open_on(epoch, grace, options) : status;
 }
 
 int32_t kl_epoch_open_shared(kl_epoch *epoch, kl_region *region, void *memory, uint64_t bytes,
                              const kl_epoch_options *options) {
     kl_grace grace;
-    int32_t status = kl_grace_grip(&grace, memory, bytes, region, true);
+    int32_t status = kl_grace_grip(&grace, memory, bytes, region, KL_GRACE_FENCES);
     return status == KL_OK ? open_on(epoch, grace, options) : status;
 }
 
@@ -168,12 +168,13 @@ void kl_epoch_stats(kl_epoch *epoch, kl_epoch_statistics *out) {
     kl_thread_domain_each(&epoch->domain, count_retired, &retired);
     retired += atomic_load_explicit(&epoch->left_behind_count, memory_order_relaxed);
     uint64_t period = atomic_load_explicit(&epoch->grace.header->period, memory_order_relaxed);
+    bool is_light = atomic_load_explicit(&epoch->grace.is_light, memory_order_relaxed) != 0;
     *out = (kl_epoch_statistics){.period = period,
                                  .retired = retired,
                                  .reclaimed = run,
                                  .pending = retired > run ? retired - run : 0,
                                  .threads = kl_grace_readers(&epoch->grace),
-                                 .is_light = epoch->grace.is_light};
+                                 .is_light = is_light};
 }
 
 int32_t kl_epoch_drain(kl_epoch *epoch, uint64_t timeout_ns) {

@@ -31,7 +31,8 @@
  * is, and for how long, is told once by `on_stall`, and at any time by kl_epoch_oldest.
  * More threads than slots: enter answers KL_ERR_LIMIT and protects nothing.
  * Progress: enter, leave and refresh are wait-free after a thread's first, and cost about 1.5 ns
- * together (about 7 ns where both sides use fences: sync/membarrier); retire is lock-free and never
+ * together (about 7 ns before the first advance, and wherever both sides use fences: sync/membarrier);
+ * retire is lock-free and never
  * fails; advance never waits for readers.
  * Source: Fraser, "Practical lock-freedom", 2004, 5.2.3; with 64-bit periods instead of three epochs.
  *
@@ -98,7 +99,7 @@ typedef struct {
 typedef struct {
     kl_thread_record record;
     kl_grace_slot *slot;
-    uint32_t depth;
+    uint32_t nested; /* enters within the first, whose sign is the announced period */
     kl_retire_bag bag;
     _Atomic uint64_t retired_count; /* by this thread only */
 } kl_epoch_thread;
@@ -131,23 +132,30 @@ int32_t kl_epoch_refusal(void);
 static inline int32_t kl_epoch_enter(kl_epoch *epoch) {
     kl_epoch_thread *thread = (kl_epoch_thread *)kl_thread_record_here(&epoch->domain);
     if (__builtin_expect(thread == NULL, 0)) return kl_epoch_refusal();
-    if (thread->depth++ == 0) kl_grace_announce(&epoch->grace, thread->slot);
+    if (__builtin_expect(!kl_grace_is_reading(thread->slot), 1))
+        kl_grace_announce(&epoch->grace, thread->slot);
+    else
+        thread->nested++;
     return KL_OK;
 }
 
 /* Once for each enter that was KL_OK. */
 static inline void kl_epoch_leave(kl_epoch *epoch) {
     kl_epoch_thread *thread = (kl_epoch_thread *)kl_thread_record_here(&epoch->domain);
-    KL_ASSERT(thread != NULL && thread->depth > 0); /* entered before */
-    if (__builtin_expect(thread == NULL || thread->depth == 0, 0)) return;
-    if (--thread->depth == 0) kl_grace_retract(thread->slot);
+    KL_ASSERT(thread != NULL && kl_grace_is_reading(thread->slot)); /* entered before */
+    if (__builtin_expect(thread == NULL, 0)) return;
+    if (__builtin_expect(thread->nested == 0, 1))
+        kl_grace_retract(thread->slot);
+    else
+        thread->nested--;
 }
 
 /* In the middle of a long call: as leave and enter, for less. Of what was found before nothing may be
  * used any more. Entered twice, it does nothing, for the outer one holds what it found. */
 static inline void kl_epoch_refresh(kl_epoch *epoch) {
     kl_epoch_thread *thread = (kl_epoch_thread *)kl_thread_record_here(&epoch->domain);
-    if (thread != NULL && thread->depth == 1) kl_grace_quiescent(&epoch->grace, thread->slot);
+    if (thread != NULL && thread->nested == 0 && kl_grace_is_reading(thread->slot))
+        kl_grace_quiescent(&epoch->grace, thread->slot);
 }
 
 /* Whether the calling thread is inside. For assertions. */

@@ -34,7 +34,7 @@ int32_t kl_grace_format(void *memory, uint32_t slot_count) {
 }
 
 int32_t kl_grace_grip(kl_grace *grace, void *memory, uint64_t memory_bytes, kl_region *region,
-                      bool fences) {
+                      uint32_t barriers) {
     kl_grace_header *header = memory;
     if (memory_bytes < sizeof(*header) || header->magic != KL_GRACE_MAGIC)
         return kl_fail(KL_ERR_CORRUPT, "the memory holds no reader slots");
@@ -45,26 +45,35 @@ int32_t kl_grace_grip(kl_grace *grace, void *memory, uint64_t memory_bytes, kl_r
     uint64_t bytes = kl_grace_memory_bytes(slot_count);
     if (bytes == 0 || bytes > memory_bytes)
         return kl_fail(KL_ERR_CORRUPT, "%u reader slots do not fit the memory", slot_count);
-    bool is_light = region == NULL && !fences && kl_membarrier_prepare() == KL_OK;
+    bool is_light = !region && barriers == KL_GRACE_LIGHT && kl_membarrier_prepare() == KL_OK;
     *grace = (kl_grace){.header = header,
                         .slots = (kl_grace_slot *)(header + 1),
                         .region = region,
                         .slot_count = slot_count,
-                        .is_light = is_light};
+                        .is_light = is_light,
+                        .may_lighten = !region && barriers == KL_GRACE_LATER};
     return KL_OK;
 }
 
-int32_t kl_grace_open(kl_grace *grace, uint32_t slot_count, bool fences) {
+int32_t kl_grace_open(kl_grace *grace, uint32_t slot_count, uint32_t barriers) {
     uint64_t bytes = kl_grace_memory_bytes(slot_count);
     void *memory = bytes == 0 ? NULL : aligned_alloc(KL_LINE_BYTES, bytes);
     if (bytes != 0 && !memory) return kl_fail(KL_ERR_MEMORY, "no memory for %u slots", slot_count);
     int32_t status = kl_grace_format(memory, slot_count); /* refuses 0 bytes */
-    if (status == KL_OK) status = kl_grace_grip(grace, memory, bytes, NULL, fences);
+    if (status == KL_OK) status = kl_grace_grip(grace, memory, bytes, NULL, barriers);
     if (status == KL_OK)
         grace->owns_memory = true;
     else
         free(memory);
     return status;
+}
+
+void kl_grace_lighten(kl_grace *grace) {
+    if (!grace->may_lighten) return;
+    grace->may_lighten = false;
+    /* release: partner is the acquire in kl_grace_announce. */
+    if (kl_membarrier_prepare() == KL_OK)
+        atomic_store_explicit(&grace->is_light, 1, memory_order_release);
 }
 
 void kl_grace_close(kl_grace *grace) {
@@ -171,7 +180,9 @@ int32_t kl_grace_begin(const kl_grace *grace, uint64_t *period) {
     /* B1, acq_rel: partner is A1 in kl_grace_announce and quiescent; whoever sees this period, or
      * a later one, sees what was unlinked before it. */
     *period = atomic_fetch_add_explicit(&grace->header->period, 1, memory_order_acq_rel) + 1;
-    if (grace->is_light) return kl_membarrier_heavy(); /* B2: partner is A3 */
+    /* relaxed: constant, or written by this thread. */
+    bool is_light = atomic_load_explicit(&grace->is_light, memory_order_relaxed) != 0;
+    if (is_light) return kl_membarrier_heavy(); /* B2: partner is A3; it reaches fences as well */
     /* B2: partner is A3 in kl_membarrier_announce. */
     kl_full_barrier(&grace->header->period);
     return KL_OK;

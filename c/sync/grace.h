@@ -81,15 +81,22 @@ static_assert(sizeof(kl_grace_header) == KL_GRACE_HEADER_BYTES, "one line per wr
 static_assert(offsetof(kl_grace_header, magic) == 1 * KL_LINE_BYTES, "nobody writes line 1");
 static_assert(offsetof(kl_grace_header, used) == 2 * KL_LINE_BYTES, "claimers share line 2");
 
-/* One process's grip. Not shared; read-only after grip. */
+/* One process's grip. Not shared; read-only after grip, but for is_light. */
 typedef struct {
     kl_grace_header *header;
     kl_grace_slot *slots;
     kl_region *region; /* NULL: readers are threads of this process */
     uint32_t slot_count;
-    bool is_light;
+    _Atomic uint32_t is_light; /* 1: readers pass light barriers; set once, by kl_grace_lighten */
+    bool may_lighten;
     bool owns_memory;
 } kl_grace;
+
+enum kl_grace_barriers {
+    KL_GRACE_FENCES = 1, /* full fences on both sides */
+    KL_GRACE_LIGHT = 2,  /* light ones for readers where the system has heavy ones */
+    KL_GRACE_LATER = 3,  /* the same from the first kl_grace_lighten on, fences until then */
+};
 
 /* Bytes of memory for that many slots; 0 outside of 1 to KL_GRACE_SLOTS_MAX. */
 uint64_t kl_grace_memory_bytes(uint32_t slot_count);
@@ -97,13 +104,19 @@ uint64_t kl_grace_memory_bytes(uint32_t slot_count);
 /* Writes an empty one into line-aligned memory of that size. */
 int32_t kl_grace_format(void *memory, uint32_t slot_count);
 
-/* `region`: where the memory lies, joined; NULL: nobody but this process uses it. `fences`: no light
- * barriers, whatever the system offers. KL_ERR_CORRUPT, KL_ERR_VERSION. */
+/* `region`: where the memory lies, joined: always with fences. NULL: nobody but this process uses it.
+ * `barriers`: kl_grace_barriers. KL_ERR_CORRUPT, KL_ERR_VERSION. */
 int32_t kl_grace_grip(kl_grace *grace, void *memory, uint64_t memory_bytes, kl_region *region,
-                      bool fences);
+                      uint32_t barriers);
 
 /* Grips memory of its own, for the threads of this process. KL_ERR_ARGUMENT, KL_ERR_MEMORY. */
-int32_t kl_grace_open(kl_grace *grace, uint32_t slot_count, bool fences);
+int32_t kl_grace_open(kl_grace *grace, uint32_t slot_count, uint32_t barriers);
+
+/* With KL_GRACE_LATER: readers pass light barriers from here on, if the system has heavy ones. By the one
+ * thread that begins grace periods and looks, while it does neither: what was looked at before
+ * came to readers with fences, and a light reader, which saw is_light (release, acquire), sees all
+ * that was unlinked until then. The first in a process with threads takes about 15 ms. */
+void kl_grace_lighten(kl_grace *grace);
 
 /* Frees the memory if it is its own. */
 void kl_grace_close(kl_grace *grace);
@@ -117,11 +130,19 @@ void kl_grace_give_back(kl_grace_slot *slot);
 static inline void kl_grace_announce(const kl_grace *grace, kl_grace_slot *slot) {
     /* A1, acquire: partner is B1 in kl_grace_begin. */
     uint64_t period = atomic_load_explicit(&grace->header->period, memory_order_acquire);
+    /* acquire: partner is the release in kl_grace_lighten. */
+    uint32_t is_light = atomic_load_explicit(&grace->is_light, memory_order_acquire);
     /* A2 and A3: partner is B2 in kl_grace_begin. */
-    if (__builtin_expect(grace->is_light, 1))
+    if (__builtin_expect(is_light != 0, 1))
         kl_membarrier_announce_light(&slot->announced, period);
     else
         kl_membarrier_announce(&slot->announced, period);
+}
+
+/* Whether the calling thread, whose slot it is, has announced itself. */
+static inline bool kl_grace_is_reading(const kl_grace_slot *slot) {
+    /* relaxed: this thread's own word. */
+    return atomic_load_explicit(&slot->announced, memory_order_relaxed) != 0;
 }
 
 static inline void kl_grace_retract(kl_grace_slot *slot) {

@@ -28,7 +28,7 @@ int32_t kl_rcu_unregister(kl_rcu *rcu) {
     kl_rcu_reader *reader = (kl_rcu_reader *)kl_thread_record_find(&rcu->domain, false);
     if (!reader) return KL_ERR_NOT_FOUND;
     kl_rcu_offline(reader);
-    KL_ASSERT(reader->depth == 0);
+    KL_ASSERT(!kl_grace_is_reading(reader->slot));
     return kl_thread_record_leave(&rcu->domain);
 }
 
@@ -49,13 +49,14 @@ static int32_t open_on(kl_rcu *rcu, kl_grace grace) {
 
 int32_t kl_rcu_open(kl_rcu *rcu, uint32_t slot_count, bool fences) {
     kl_grace grace;
-    int32_t status = kl_grace_open(&grace, slot_count ? slot_count : KL_RCU_SLOTS_DEFAULT, fences);
+    int32_t status = kl_grace_open(&grace, slot_count ? slot_count : KL_RCU_SLOTS_DEFAULT,
+                                   fences ? KL_GRACE_FENCES : KL_GRACE_LIGHT);
     return status == KL_OK ? open_on(rcu, grace) : status;
 }
 
 int32_t kl_rcu_open_shared(kl_rcu *rcu, kl_region *region, void *memory, uint64_t bytes) {
     kl_grace grace;
-    int32_t status = kl_grace_grip(&grace, memory, bytes, region, true);
+    int32_t status = kl_grace_grip(&grace, memory, bytes, region, KL_GRACE_FENCES);
     return status == KL_OK ? open_on(rcu, grace) : status;
 }
 
@@ -136,7 +137,7 @@ static int32_t wait_for_turn(kl_rcu *rcu, uint64_t deadline_ns) {
 int32_t kl_rcu_synchronize(kl_rcu *rcu, uint64_t timeout_ns) {
     kl_rcu_reader *reader = (kl_rcu_reader *)kl_thread_record_find(&rcu->domain, false);
     bool was_online = reader && reader->is_online;
-    if (reader && reader->depth > (was_online ? 1 : 0))
+    if (reader && kl_rcu_is_reading(reader))
         return kl_fail(KL_ERR_ARGUMENT, "a thread inside of a section waits for all to leave");
     if (was_online) kl_rcu_offline(reader);
     int32_t status = wait_for_turn(rcu, kl_clock_deadline_ns(timeout_ns));
@@ -158,7 +159,7 @@ int32_t kl_rcu_advance(kl_rcu *rcu, uint32_t callbacks_max) {
 
 int32_t kl_rcu_barrier(kl_rcu *rcu, uint64_t timeout_ns) {
     kl_rcu_reader *reader = (kl_rcu_reader *)kl_thread_record_find(&rcu->domain, false);
-    if (reader && reader->depth > 0)
+    if (reader && kl_grace_is_reading(reader->slot))
         return kl_fail(KL_ERR_ARGUMENT, "a thread that reads waits for all to leave");
     uint64_t deadline_ns = kl_clock_deadline_ns(timeout_ns);
     /* relaxed: what the caller called, or learned of, it sees. All run in the order of the pushes,

@@ -58,7 +58,7 @@ typedef struct {
     kl_thread_record record;
     kl_grace grace; /* a copy: one line to look at */
     kl_grace_slot *slot;
-    uint32_t depth;
+    uint32_t nested; /* sections within the first, whose sign is the announced period */
     bool is_online;
 } kl_rcu_reader;
 
@@ -77,7 +77,8 @@ typedef struct {
 } kl_rcu;
 
 /* For the threads of this process. slot_count 0: KL_RCU_SLOTS_DEFAULT; at most KL_GRACE_SLOTS_MAX.
- * `fences`: no membarrier, even where the system offers it. KL_ERR_ARGUMENT, KL_ERR_MEMORY. */
+ * `fences`: no membarrier, even where the system offers it; else the first open in a process that has
+ * threads takes about 15 ms. KL_ERR_ARGUMENT, KL_ERR_MEMORY. */
 int32_t kl_rcu_open(kl_rcu *rcu, uint32_t slot_count, bool fences);
 
 /* For processes: memory of `bytes` in the data of `region`, which is joined and outlives the rcu;
@@ -97,12 +98,17 @@ int32_t kl_rcu_unregister(kl_rcu *rcu);
 /* ---- sections ---- */
 
 static inline void kl_rcu_read_lock(kl_rcu_reader *reader) {
-    if (reader->depth++ == 0) kl_grace_announce(&reader->grace, reader->slot);
+    if (__builtin_expect(!kl_grace_is_reading(reader->slot), 1))
+        kl_grace_announce(&reader->grace, reader->slot);
+    else
+        reader->nested++;
 }
 
 static inline void kl_rcu_read_unlock(kl_rcu_reader *reader) {
-    KL_ASSERT(reader->depth > 0);
-    if (--reader->depth == 0) kl_grace_retract(reader->slot);
+    if (__builtin_expect(reader->nested == 0, 1))
+        kl_grace_retract(reader->slot);
+    else
+        reader->nested--;
 }
 
 /* ---- quiescent states ---- */
@@ -120,8 +126,13 @@ static inline void kl_rcu_offline(kl_rcu_reader *reader) {
 
 /* Online, and in no section: what was read before is not used any more. */
 static inline void kl_rcu_quiescent(kl_rcu_reader *reader) {
-    KL_ASSERT(reader->depth == 1);
+    KL_ASSERT(reader->is_online && reader->nested == 0);
     kl_grace_quiescent(&reader->grace, reader->slot);
+}
+
+/* Whether the thread is inside of a section. */
+static inline bool kl_rcu_is_reading(const kl_rcu_reader *reader) {
+    return kl_grace_is_reading(reader->slot) && (!reader->is_online || reader->nested > 0);
 }
 
 /* ---- who replaces ---- */

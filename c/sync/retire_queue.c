@@ -86,10 +86,11 @@ static int32_t ripen(kl_retire_queue *queue, const kl_grace *grace) {
     return KL_OK;
 }
 
-int32_t kl_retire_advance(kl_retire_queue *queue, const kl_grace *grace,
+int32_t kl_retire_advance(kl_retire_queue *queue, kl_grace *grace,
                           kl_retire_batch (*take)(void *argument), void *argument,
                           uint32_t callbacks_max) {
     if (pthread_mutex_trylock(&queue->mutex) != 0) return 0;
+    kl_grace_lighten(grace);
     int32_t status = begin_batch(queue, grace, take, argument);
     if (status == KL_OK) status = ripen(queue, grace);
     atomic_store_explicit(&queue->is_blocked, queue->waiting[0].first != NULL,

@@ -68,10 +68,10 @@ kl_retire_batch kl_retire_take(kl_retire_bag *bag);
 /* Appends `more` to `batch`. */
 void kl_retire_join(kl_retire_batch *batch, kl_retire_batch more);
 
-/* One round: `take(argument)` empties the bags when there is room for a batch. At most
+/* One round, which begins with kl_grace_lighten: `take(argument)` empties the bags when there is room for a batch. At most
  * `callbacks_max` callbacks run. Their number; 0 too when another thread is at it; KL_ERR_* of
  * sync/grace, with nothing lost. */
-int32_t kl_retire_advance(kl_retire_queue *queue, const kl_grace *grace,
+int32_t kl_retire_advance(kl_retire_queue *queue, kl_grace *grace,
                           kl_retire_batch (*take)(void *argument), void *argument,
                           uint32_t callbacks_max);
 

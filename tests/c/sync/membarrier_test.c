@@ -117,6 +117,7 @@ static void use_without_membarrier(void) {
     KL_CHECK_EQ(kl_epoch_open(&epoch, NULL), KL_OK);
     KL_CHECK_EQ(kl_rcu_open(&rcu, 0, false), KL_OK);
     KL_CHECK_EQ(kl_hazard_open(&hazard, 0, false), KL_OK);
+    KL_CHECK_EQ(kl_epoch_advance(&epoch, 1), 0);
     KL_CHECK(!epoch.grace.is_light && !rcu.grace.is_light && !hazard.is_light);
     KL_CHECK_EQ(kl_epoch_enter(&epoch), KL_OK);
     kl_epoch_retire(&epoch, &nodes[0], count);
@@ -145,6 +146,8 @@ static int lose_membarrier_in_use(void *argument) {
     KL_CHECK_EQ(kl_epoch_open(&epoch, NULL), KL_OK);
     KL_CHECK_EQ(kl_rcu_open(&rcu, 0, false), KL_OK);
     KL_CHECK_EQ(kl_hazard_open(&hazard, 0, false), KL_OK);
+    KL_CHECK_EQ(kl_epoch_advance(&epoch, 1), 0);
+    KL_CHECK(epoch.grace.is_light);
     if (!forbid_membarrier()) return 77;
     kl_epoch_retire(&epoch, &nodes[0], count);
     for (uint32_t i = 0; i < 3; i++) KL_CHECK_EQ(kl_epoch_advance(&epoch, 1), KL_ERR_UNSUPPORTED);

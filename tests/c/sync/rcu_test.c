@@ -298,19 +298,19 @@ KL_TEST(kl_rcu_call_runs_in_order_once_after_a_grace_period_that_began_later_R4)
     uint64_t called = 0, allowed = 0; /* those called before the last section began may run */
     for (uint32_t i = 0; i < (kl_test_slow() ? 2000u : 20000u); i++) {
         uint32_t what = (uint32_t)kl_random_below(&random, 4);
-        if (what == 0 && reader->depth == 0) {
+        if (what == 0 && !kl_rcu_is_reading(reader)) {
             allowed = called;
             kl_rcu_read_lock(reader);
-        } else if (what == 1 && reader->depth > 0) {
+        } else if (what == 1 && kl_rcu_is_reading(reader)) {
             kl_rcu_read_unlock(reader);
         } else if (what == 2) {
             kl_rcu_call(&rcu, &new_thing(called++)->node, in_order);
         } else {
             KL_CHECK_LE(0, kl_rcu_advance(&rcu, (uint32_t)kl_random_below(&random, 5)));
-            if (reader->depth > 0) KL_CHECK_LE(next_number, allowed);
+            if (kl_rcu_is_reading(reader)) KL_CHECK_LE(next_number, allowed);
         }
     }
-    if (reader->depth > 0) kl_rcu_read_unlock(reader);
+    if (kl_rcu_is_reading(reader)) kl_rcu_read_unlock(reader);
     KL_CHECK_EQ(kl_rcu_barrier(&rcu, LONG_NS), KL_OK);
     KL_CHECK_EQ(next_number, called);
     kl_rcu_call(&rcu, &new_thing(called)->node, in_order);
