@@ -1,8 +1,10 @@
 #include "base/cpu.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)
@@ -92,8 +94,20 @@ typedef struct {
     cpu_set_t sets[SETS];
 } wide_set;
 
-static _Thread_local wide_set before_pin;
-static _Thread_local bool pinned;
+/* Where the thread might run before it was pinned. Behind a key: the static block must stay small. */
+static pthread_once_t before_once = PTHREAD_ONCE_INIT;
+static pthread_key_t before_key;
+static int before_error;
+
+static void make_before_key(void) {
+    before_error = pthread_key_create(&before_key, free);
+}
+
+/* NULL: this thread is not pinned. */
+static wide_set *before_pin(void) {
+    pthread_once(&before_once, make_before_key);
+    return before_error == 0 ? pthread_getspecific(before_key) : NULL;
+}
 
 static bool allowed_here(wide_set *out) {
     CPU_ZERO_S(sizeof *out, out->sets);
@@ -117,18 +131,28 @@ int32_t kl_cpu_current(void) {
 int32_t kl_cpu_pin(uint32_t cpu) {
     if (cpu >= CPUS)
         return kl_fail(KL_ERR_ARGUMENT, "processor %u: the largest number is %u", cpu, CPUS - 1);
-    wide_set one, before;
-    if (!pinned && !allowed_here(&before))
-        return kl_fail_errno(KL_ERR_IO, errno, "asking where this thread may run");
+    wide_set one, *before = NULL;
+    if (before_pin() == NULL) {
+        before = malloc(sizeof *before);
+        if (before == NULL || before_error != 0) {
+            free(before);
+            return kl_fail(KL_ERR_MEMORY, "no memory to remember where this thread may run");
+        }
+        if (!allowed_here(before)) {
+            int error = errno;
+            free(before);
+            return kl_fail_errno(KL_ERR_IO, error, "asking where this thread may run");
+        }
+    }
     CPU_ZERO_S(sizeof one, one.sets);
     CPU_SET_S(cpu, sizeof one, one.sets);
     if (sched_setaffinity(0, sizeof one, one.sets) != 0) {
         int error = errno;
+        free(before);
         return kl_fail_errno(error == EINVAL ? KL_ERR_ARGUMENT : KL_ERR_IO, error,
                              "pinning this thread to processor %u", cpu);
     }
-    if (!pinned) before_pin = before;
-    pinned = true;
+    if (before != NULL && pthread_setspecific(before_key, before) != 0) free(before);
     return KL_OK;
 }
 
@@ -137,9 +161,11 @@ bool kl_cpu_pinned(void) {
 }
 
 int32_t kl_cpu_unpin(void) {
-    if (!pinned) return KL_OK;
-    if (sched_setaffinity(0, sizeof before_pin, before_pin.sets) != 0)
+    wide_set *before = before_pin();
+    if (before == NULL) return KL_OK;
+    if (sched_setaffinity(0, sizeof *before, before->sets) != 0)
         return kl_fail_errno(KL_ERR_IO, errno, "giving this thread its processors back");
-    pinned = false;
+    pthread_setspecific(before_key, NULL);
+    free(before);
     return KL_OK;
 }

@@ -1,6 +1,7 @@
 #include "base/status.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -13,8 +14,31 @@ typedef struct {
     char text[KL_DETAIL_BYTES_MAX + 1];
 } kl_detail;
 
-static _Thread_local kl_detail last_detail;
+/* The thread's detail. Behind a key, not in the thread's static block: that block must stay small
+ * enough for a library that is loaded late (tests/process/library_test.ts). */
+static pthread_once_t detail_once = PTHREAD_ONCE_INIT;
+static pthread_key_t detail_key;
+static bool detail_usable;
 static _Atomic uint32_t bug_count;
+
+static void make_detail_key(void) {
+    detail_usable = pthread_key_create(&detail_key, free) == 0;
+}
+
+/* NULL: nothing was said on this thread. */
+static kl_detail *said(void) {
+    pthread_once(&detail_once, make_detail_key);
+    return detail_usable ? pthread_getspecific(detail_key) : NULL;
+}
+
+static kl_detail *to_say(void) {
+    kl_detail *detail = said();
+    if (detail != NULL || !detail_usable) return detail;
+    detail = calloc(1, sizeof *detail);
+    if (detail != NULL && pthread_setspecific(detail_key, detail) == 0) return detail;
+    free(detail);
+    return NULL; /* no memory for words: the code says it alone */
+}
 
 /* Cuts a UTF-8 sequence that the buffer's end has split; answers the bytes that remain. */
 static size_t whole_characters(const char *text, size_t bytes) {
@@ -41,10 +65,12 @@ static void keep_detail(int32_t status, const char *suffix, const char *format, 
         if (bytes > KL_DETAIL_BYTES_MAX) bytes = KL_DETAIL_BYTES_MAX;
     }
     bytes = whole_characters(text, bytes);
-    memcpy(last_detail.text, text, bytes);
-    last_detail.text[bytes] = '\0';
-    last_detail.bytes = (uint32_t)bytes;
-    last_detail.code = status;
+    kl_detail *detail = to_say();
+    if (detail == NULL) return;
+    memcpy(detail->text, text, bytes);
+    detail->text[bytes] = '\0';
+    detail->bytes = (uint32_t)bytes;
+    detail->code = status;
 }
 
 int32_t kl_fail(int32_t status, const char *format, ...) {
@@ -81,7 +107,8 @@ int32_t kl_fail_errno(int32_t status, int error, const char *format, ...) {
 }
 
 const char *kl_status_last(void) {
-    return last_detail.text;
+    const kl_detail *detail = said();
+    return detail == NULL ? "" : detail->text;
 }
 
 const char *kl_status_name(int32_t code) {
@@ -112,15 +139,18 @@ static uint32_t copy_out(const char *text, size_t bytes, uint8_t *out, uint32_t 
 }
 
 uint32_t kl_status_detail(uint8_t *out, uint32_t capacity) {
-    uint32_t bytes = copy_out(last_detail.text, last_detail.bytes, out, capacity);
-    last_detail.text[0] = '\0';
-    last_detail.bytes = 0;
-    last_detail.code = KL_OK;
+    kl_detail *detail = said();
+    if (detail == NULL) return 0;
+    uint32_t bytes = copy_out(detail->text, detail->bytes, out, capacity);
+    detail->text[0] = '\0';
+    detail->bytes = 0;
+    detail->code = KL_OK;
     return bytes;
 }
 
 int32_t kl_status_detail_code(void) {
-    return last_detail.code;
+    const kl_detail *detail = said();
+    return detail == NULL ? KL_OK : detail->code;
 }
 
 uint32_t kl_status_text(int32_t code, uint8_t *out, uint32_t capacity) {
