@@ -3,8 +3,8 @@
 #define KL_BASE_LAYOUT_HASH_H
 
 /* Over all layouts that TypeScript or another process reads. */
-#define KL_LAYOUT_HASH 0x323d05d5u
+#define KL_LAYOUT_HASH 0x64e40b3fu
 /* Over all signatures and status codes that cross the FFI border. */
-#define KL_ABI_VERSION 0xaf4c29b5u
+#define KL_ABI_VERSION 0xfd6ce9e6u
 
 #endif

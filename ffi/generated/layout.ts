@@ -215,6 +215,43 @@ export const KL_LOG_STATE = {
   shared: 88,
 } as const;
 
+/** `kl_mpmc_queue_header`: its size and the offset of each field. */
+export const KL_MPMC_QUEUE_HEADER = {
+  bytes: 320,
+  tail: 0,
+  magic: 64,
+  version: 68,
+  elementBytes: 72,
+  slotBytes: 76,
+  capacity: 80,
+  mode: 84,
+  head: 128,
+  dataEvent: 192,
+  spaceEvent: 256,
+} as const;
+
+/** `kl_mpsc_ring_header`: its size and the offset of each field. */
+export const KL_MPSC_RING_HEADER = {
+  bytes: 4480,
+  tail: 0,
+  magic: 64,
+  version: 68,
+  capacityBytes: 72,
+  head: 128,
+  limit: 136,
+  consumer: 192,
+  dataEvent: 256,
+  spaceEvent: 320,
+  intents: 384,
+} as const;
+
+/** `kl_mpsc_ring_intent`: its size and the offset of each field. */
+export const KL_MPSC_RING_INTENT = {
+  bytes: 64,
+  position: 0,
+  owner: 8,
+} as const;
+
 /** `kl_ms_queue_header`: its size and the offset of each field. */
 export const KL_MS_QUEUE_HEADER = {
   bytes: 320,
@@ -403,7 +440,7 @@ export const KL_WORK_DEQUE_HEADER = {
 } as const;
 
 /** Over all layouts; the library carries the same number. */
-export const LAYOUT_HASH = 0x323d05d5;
+export const LAYOUT_HASH = 0x64e40b3f;
 
 /** Over all signatures and status codes; the library carries the same number. */
-export const ABI_VERSION = 0xaf4c29b5;
+export const ABI_VERSION = 0xfd6ce9e6;

@@ -137,6 +137,181 @@ export const LOCKFREE = {
     parameters: ["u32", "u32", "u32", "buffer", "u32"],
     result: "i32",
   },
+  /** `int32_t kl_mpmc_queue_attach(const uint8_t *name, uint32_t name_bytes, uint8_t *out)` */
+  kl_mpmc_queue_attach: {
+    parameters: ["buffer", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpmc_queue_capacity(uint32_t queue)` */
+  kl_mpmc_queue_capacity: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpmc_queue_check(uint32_t queue)` */
+  kl_mpmc_queue_check: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpmc_queue_close(uint32_t queue)` */
+  kl_mpmc_queue_close: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpmc_queue_create(const uint8_t *name, uint32_t name_bytes, uint32_t capacity, uint32_t record_bytes_max, uint32_t drops, uint8_t *out)` */
+  kl_mpmc_queue_create: {
+    parameters: ["buffer", "u32", "u32", "u32", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpmc_queue_length(uint32_t queue)` */
+  kl_mpmc_queue_length: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpmc_queue_pop(uint32_t queue, uint8_t *out, uint32_t capacity)` */
+  kl_mpmc_queue_pop: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpmc_queue_pop_many(uint32_t queue, uint8_t *out, uint32_t capacity)` */
+  kl_mpmc_queue_pop_many: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `double kl_mpmc_queue_pop_u32(uint32_t queue)` */
+  kl_mpmc_queue_pop_u32: {
+    parameters: ["u32"],
+    result: "f64",
+  },
+  /** `int32_t kl_mpmc_queue_pop_words(uint32_t queue, uint8_t *words, uint32_t count)` */
+  kl_mpmc_queue_pop_words: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpmc_queue_push(uint32_t queue, const uint8_t *data, uint32_t bytes)` */
+  kl_mpmc_queue_push: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpmc_queue_push_many(uint32_t queue, const uint8_t *records, uint32_t bytes)` */
+  kl_mpmc_queue_push_many: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpmc_queue_push_u32(uint32_t queue, uint32_t value)` */
+  kl_mpmc_queue_push_u32: {
+    parameters: ["u32", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpmc_queue_push_words(uint32_t queue, const uint8_t *words, uint32_t count)` */
+  kl_mpmc_queue_push_words: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpmc_queue_reap(uint32_t queue)` */
+  kl_mpmc_queue_reap: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpmc_queue_record_bytes_max(uint32_t queue)` */
+  kl_mpmc_queue_record_bytes_max: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpmc_queue_remove(const uint8_t *name, uint32_t name_bytes)` */
+  kl_mpmc_queue_remove: {
+    parameters: ["buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpsc_ring_abort(uint32_t ring, double position)` */
+  kl_mpsc_ring_abort: {
+    parameters: ["u32", "f64"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpsc_ring_address(uint32_t ring, uint8_t *out)` */
+  kl_mpsc_ring_address: {
+    parameters: ["u32", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpsc_ring_attach(const uint8_t *name, uint32_t name_bytes, uint8_t *out)` */
+  kl_mpsc_ring_attach: {
+    parameters: ["buffer", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `double kl_mpsc_ring_capacity_bytes(uint32_t ring)` */
+  kl_mpsc_ring_capacity_bytes: {
+    parameters: ["u32"],
+    result: "f64",
+  },
+  /** `int32_t kl_mpsc_ring_check(uint32_t ring)` */
+  kl_mpsc_ring_check: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `double kl_mpsc_ring_claim(uint32_t ring, uint32_t bytes)` */
+  kl_mpsc_ring_claim: {
+    parameters: ["u32", "u32"],
+    result: "f64",
+  },
+  /** `int32_t kl_mpsc_ring_close(uint32_t ring)` */
+  kl_mpsc_ring_close: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpsc_ring_commit(uint32_t ring, double position, const uint8_t *data, uint32_t bytes)` */
+  kl_mpsc_ring_commit: {
+    parameters: ["u32", "f64", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpsc_ring_create(const uint8_t *name, uint32_t name_bytes, double capacity_bytes, uint8_t *out)` */
+  kl_mpsc_ring_create: {
+    parameters: ["buffer", "u32", "f64", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpsc_ring_peek(uint32_t ring)` */
+  kl_mpsc_ring_peek: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpsc_ring_pop(uint32_t ring, uint8_t *out, uint32_t capacity)` */
+  kl_mpsc_ring_pop: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpsc_ring_pop_many(uint32_t ring, uint8_t *out, uint32_t capacity)` */
+  kl_mpsc_ring_pop_many: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `double kl_mpsc_ring_position(uint32_t ring)` */
+  kl_mpsc_ring_position: {
+    parameters: ["u32"],
+    result: "f64",
+  },
+  /** `int32_t kl_mpsc_ring_push(uint32_t ring, const uint8_t *data, uint32_t bytes)` */
+  kl_mpsc_ring_push: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpsc_ring_push_many(uint32_t ring, const uint8_t *records, uint32_t bytes)` */
+  kl_mpsc_ring_push_many: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpsc_ring_release(uint32_t ring)` */
+  kl_mpsc_ring_release: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpsc_ring_remove(const uint8_t *name, uint32_t name_bytes)` */
+  kl_mpsc_ring_remove: {
+    parameters: ["buffer", "u32"],
+    result: "i32",
+  },
+  /** `double kl_mpsc_ring_used_bytes(uint32_t ring)` */
+  kl_mpsc_ring_used_bytes: {
+    parameters: ["u32"],
+    result: "f64",
+  },
   /** `int32_t kl_ms_queue_attach(const uint8_t *name, uint32_t name_bytes, uint8_t *out)` */
   kl_ms_queue_attach: {
     parameters: ["buffer", "u32", "buffer"],
