@@ -5,6 +5,6 @@
 /* Over all layouts that TypeScript or another process reads. */
 #define KL_LAYOUT_HASH 0x64e40b3fu
 /* Over all signatures and status codes that cross the FFI border. */
-#define KL_ABI_VERSION 0xfd6ce9e6u
+#define KL_ABI_VERSION 0x4c73c17bu
 
 #endif

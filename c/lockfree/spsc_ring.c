@@ -1,10 +1,7 @@
 #include "lockfree/spsc_ring.h"
 
-#include <stdlib.h>
-
-#include "base/handle.h"
 #include "base/layout_hash.h"
-#include "sync/thread_end.h"
+#include "sync/shared_object.h"
 
 #define RECORD_BYTES_MAX (INT32_MAX - 7) /* a size must fit the result of pop */
 
@@ -270,6 +267,83 @@ int32_t kl_spsc_ring_pop_sc(kl_spsc_ring *ring, void *out, uint32_t capacity) {
     return bytes;
 }
 
+/* ---- in place ---- */
+
+int32_t kl_spsc_ring_claim_sp(kl_spsc_ring *ring, uint32_t bytes, uint64_t *position) {
+    uint64_t taken = footprint(ring, bytes);
+    if (taken == 0) return never_fits(ring, bytes);
+    if (ring->mask + 1 - (ring->tail - ring->head_seen) < taken) {
+        int32_t status = kl_spsc_ring_look_for_space_sp(ring, taken);
+        if (status != KL_OK) return status;
+    }
+    *position = ring->tail;
+    return KL_OK;
+}
+
+int32_t kl_spsc_ring_commit_sp(kl_spsc_ring *ring, uint32_t bytes) {
+    uint64_t position, record = bytes; /* flags, the upper half, are 0 */
+    int32_t status = kl_spsc_ring_claim_sp(ring, bytes, &position);
+    if (status != KL_OK) return status;
+    if (ring->record_bytes == 0)
+        memcpy(ring->data + (position & ring->mask), &record, sizeof record);
+    ring->tail += footprint(ring, bytes);
+    publish(ring);
+    return KL_OK;
+}
+
+int32_t kl_spsc_ring_release_sc(kl_spsc_ring *ring) {
+    int32_t bytes = kl_spsc_ring_peek_sc(ring);
+    if (bytes < 0) return bytes;
+    ring->head +=
+        (ring->record_bytes == 0 ? KL_SPSC_RING_RECORD_BYTES : 0) + padded((uint32_t)bytes);
+    give_back(ring);
+    return KL_OK;
+}
+
+/* ---- words ---- */
+
+int32_t kl_spsc_ring_push_words_sp(kl_spsc_ring *ring, const uint8_t *words, uint32_t count) {
+    uint64_t tail = ring->tail, room = ring->mask + 1 - (tail - ring->head_seen);
+    if (room < 8 * (uint64_t)count) {
+        int32_t status = kl_spsc_ring_look_for_space_sp(ring, 8);
+        if (status == KL_ERR_AGAIN) return 0;
+        if (status != KL_OK) return status;
+        room = ring->mask + 1 - (tail - ring->head_seen);
+    }
+    if (count > room / 8) count = (uint32_t)(room / 8);
+    if (count > INT32_MAX) count = INT32_MAX;
+    for (uint32_t i = 0; i < count; i++, tail += 8) {
+        uint32_t word;
+        memcpy(&word, words + 4 * (uint64_t)i, 4);
+        uint64_t value = word;
+        memcpy(ring->data + (tail & ring->mask), &value, 8);
+    }
+    ring->tail = tail;
+    if (count > 0) publish(ring);
+    return (int32_t)count;
+}
+
+int32_t kl_spsc_ring_pop_words_sc(kl_spsc_ring *ring, uint8_t *words, uint32_t count) {
+    uint64_t head = ring->head;
+    if (ring->tail_seen - head < 8 * (uint64_t)count) {
+        int32_t status = kl_spsc_ring_look_for_data_sc(ring);
+        if (status == KL_ERR_AGAIN) return 0;
+        if (status != KL_OK) return status;
+    }
+    uint64_t there = (ring->tail_seen - head) / 8;
+    if (count > there) count = (uint32_t)there;
+    if (count > INT32_MAX) count = INT32_MAX;
+    for (uint32_t i = 0; i < count; i++, head += 8) {
+        uint64_t value;
+        memcpy(&value, ring->data + (head & ring->mask), 8);
+        uint32_t word = (uint32_t)value;
+        memcpy(words + 4 * (uint64_t)i, &word, 4);
+    }
+    ring->head = head;
+    if (count > 0) give_back(ring);
+    return (int32_t)count;
+}
+
 /* ---- both ---- */
 
 int32_t kl_spsc_ring_verify(const kl_spsc_ring *ring) {
@@ -325,156 +399,120 @@ int32_t kl_spsc_ring_pop_batch_sc(kl_spsc_ring *ring, uint8_t *out, uint32_t cap
 
 /* ---- behind a handle ---- */
 
-#define PATH_BYTES 256
-
 /* Sides of a named ring belong to threads, not processes: so a Worker that was terminated, whose
  * process lives on and still has the region open, is seen to be gone. */
 typedef struct {
+    kl_shared_object object;
     kl_spsc_ring ring;
-    kl_region *region;
     uint32_t claimed[3]; /* by side: the thread id it was claimed with; by its own thread only */
 } named_ring;
 
-static const kl_region_spec REGION_SPEC = {.kind = KL_SPSC_RING_MAGIC,
-                                           .layout_hash = KL_LAYOUT_HASH};
+typedef struct {
+    uint64_t capacity_bytes;
+    uint32_t record_bytes;
+} geometry;
 
-static void destroy(void *object) {
-    named_ring *named = object;
-    kl_spsc_ring *ring = &named->ring;
-    if (ring->header) {
-        kl_event_count_retire(&ring->header->data_event);
-        kl_event_count_retire(&ring->header->space_event);
-        for (uint32_t side = KL_SPSC_RING_PRODUCER; side <= KL_SPSC_RING_CONSUMER; side++)
-            if (named->claimed[side]) release_as(ring, side, named->claimed[side]);
-    }
-    kl_region_close(named->region);
-    free(named);
+static int32_t format_named(void *memory, uint64_t memory_bytes, const void *options) {
+    const geometry *wanted = options;
+    (void)memory_bytes;
+    return kl_spsc_ring_format(memory, wanted->capacity_bytes, wanted->record_bytes);
 }
 
-/* Gives the ring in named->region a handle. Takes over `named` in any case. */
-static int32_t open_handle(named_ring *named, uint8_t *out) {
-    int32_t status = kl_region_join(named->region, 0);
-    if (status >= 0)
-        status = kl_spsc_ring_grip(&named->ring, kl_region_data(named->region),
-                                   kl_region_data_bytes(named->region));
-    uint32_t handle = 0;
-    if (status == KL_OK) {
-        handle = kl_handle_open(KL_HANDLE_SPSC_RING, named, destroy);
-        if (handle == 0)
-            status = kl_fail(KL_ERR_LIMIT, "all %u handles are open", KL_HANDLE_COUNT_MAX);
-    }
-    if (status < 0) {
-        destroy(named);
-        return status;
-    }
-    status = kl_thread_end_close(handle, KL_HANDLE_SPSC_RING);
-    if (status < 0) {
-        kl_handle_close(handle, KL_HANDLE_SPSC_RING);
-        return status;
-    }
-    memcpy(out, &handle, sizeof handle);
-    return KL_OK;
+static int32_t grip_named(kl_shared_object *object, void *memory, uint64_t memory_bytes) {
+    return kl_spsc_ring_grip(&((named_ring *)object)->ring, memory, memory_bytes);
 }
 
-/* The path of a ring's region. */
-static int32_t path_of(const uint8_t *name, uint32_t name_bytes, char *path) {
-    char text[KL_REGION_NAME_MAX + 1];
-    if (!name || name_bytes == 0 || name_bytes > KL_REGION_NAME_MAX || memchr(name, 0, name_bytes))
-        return kl_fail(KL_ERR_NAME, "a name of %u bytes: 1 to %u letters, digits, '_', '.', '-'",
-                       name_bytes, KL_REGION_NAME_MAX);
-    memcpy(text, name, name_bytes);
-    text[name_bytes] = 0;
-    return kl_region_name_path(text, path, PATH_BYTES);
+static void leave_named(kl_shared_object *object) {
+    named_ring *named = (named_ring *)object;
+    for (uint32_t side = KL_SPSC_RING_PRODUCER; side <= KL_SPSC_RING_CONSUMER; side++)
+        if (named->claimed[side]) release_as(&named->ring, side, named->claimed[side]);
 }
 
-static named_ring *new_named(void) {
-    named_ring *named = aligned_alloc(_Alignof(named_ring), sizeof *named);
-    if (named)
-        memset(named, 0, sizeof *named);
-    else
-        kl_fail(KL_ERR_MEMORY, "no memory for a ring's private half");
-    return named;
-}
-
-int32_t kl_spsc_ring_create(const uint8_t *name, uint32_t name_bytes, double capacity_bytes,
-                            uint32_t record_bytes, uint8_t *out) {
-    char path[PATH_BYTES];
-    if (!out) return kl_fail(KL_ERR_ARGUMENT, "no place for the handle");
-    uint64_t capacity = capacity_bytes >= 0 && capacity_bytes <= (double)KL_SPSC_RING_CAPACITY_MAX
-                            ? (uint64_t)capacity_bytes
-                            : 0;
-    int32_t status = check_geometry(capacity, record_bytes);
-    if (status == KL_OK) status = path_of(name, name_bytes, path);
-    if (status != KL_OK) return status;
-    named_ring *named = new_named();
-    if (!named) return KL_ERR_MEMORY;
-    status =
-        kl_region_create(&named->region, path, kl_spsc_ring_memory_bytes(capacity), &REGION_SPEC);
-    if (status == KL_OK)
-        status = kl_spsc_ring_format(kl_region_data(named->region), capacity, record_bytes);
-    if (status == KL_OK) status = kl_region_publish(named->region);
-    if (status == KL_OK) return open_handle(named, out);
-    destroy(named);
-    return status;
-}
-
-int32_t kl_spsc_ring_attach(const uint8_t *name, uint32_t name_bytes, uint8_t *out) {
-    char path[PATH_BYTES];
-    if (!out) return kl_fail(KL_ERR_ARGUMENT, "no place for the handle");
-    int32_t status = path_of(name, name_bytes, path);
-    if (status != KL_OK) return status;
-    named_ring *named = new_named();
-    if (!named) return KL_ERR_MEMORY;
-    status = kl_region_attach(&named->region, path, &REGION_SPEC);
-    if (status == KL_OK) return open_handle(named, out);
-    destroy(named);
-    return status;
-}
-
-int32_t kl_spsc_ring_close(uint32_t ring) {
-    kl_thread_end_forget(ring);
-    return kl_handle_close(ring, KL_HANDLE_SPSC_RING);
-}
-
-int32_t kl_spsc_ring_remove(const uint8_t *name, uint32_t name_bytes) {
-    char path[PATH_BYTES];
-    int32_t status = path_of(name, name_bytes, path);
-    return status == KL_OK ? kl_region_unlink(path) : status;
+static kl_event_count *event_of_named(kl_shared_object *object, uint32_t index) {
+    kl_spsc_ring_header *header = ((named_ring *)object)->ring.header;
+    return index == 0 ? &header->data_event : index == 1 ? &header->space_event : NULL;
 }
 
 static int32_t claim_for_this_thread(named_ring *named, uint32_t side) {
-    int32_t self = kl_region_thread_join(named->region);
+    int32_t self = kl_shared_object_self(&named->object);
     if (self < 0) return self;
     int32_t status =
-        claim_as(&named->ring, named->region, side, (uint32_t)self, kl_region_thread_alive);
+        claim_as(&named->ring, named->object.region, side, (uint32_t)self, kl_region_thread_alive);
     if (status >= 0) named->claimed[side] = (uint32_t)self;
     return status;
 }
 
+static int32_t prepare_named(kl_shared_object *object, uint32_t what, uint32_t argument,
+                             kl_event_count **event, uint32_t *key) {
+    named_ring *named = (named_ring *)object;
+    kl_spsc_ring *ring = &named->ring;
+    if (what != KL_SPSC_RING_PRODUCER && what != KL_SPSC_RING_CONSUMER)
+        return kl_fail(KL_ERR_ARGUMENT, "side %u of a ring: 1 (producer) or 2 (consumer)", what);
+    int32_t status = named->claimed[what] ? KL_OK : claim_for_this_thread(named, what);
+    if (status < 0) return status;
+    bool data = what == KL_SPSC_RING_CONSUMER;
+    *event = data ? &ring->header->data_event : &ring->header->space_event;
+    *key = kl_event_count_prepare(*event);
+    if (data) {
+        status = kl_spsc_ring_look_for_data_sc(ring);
+    } else {
+        uint64_t taken = footprint(ring, argument);
+        status =
+            taken == 0 ? never_fits(ring, argument) : kl_spsc_ring_look_for_space_sp(ring, taken);
+    }
+    return status == KL_OK ? 1 : status == KL_ERR_AGAIN ? 0 : status;
+}
+
+static const kl_shared_object_type NAMED = {.handle_kind = KL_HANDLE_SPSC_RING,
+                                            .magic = KL_SPSC_RING_MAGIC,
+                                            .layout_hash = KL_LAYOUT_HASH,
+                                            .object_bytes = sizeof(named_ring),
+                                            .noun = "ring",
+                                            .format = format_named,
+                                            .grip = grip_named,
+                                            .leave = leave_named,
+                                            .event = event_of_named,
+                                            .prepare = prepare_named};
+
+int32_t kl_spsc_ring_create(const uint8_t *name, uint32_t name_bytes, double capacity_bytes,
+                            uint32_t record_bytes, uint8_t *out) {
+    geometry wanted = {.record_bytes = record_bytes};
+    if (capacity_bytes >= 0 && capacity_bytes <= (double)KL_SPSC_RING_CAPACITY_MAX)
+        wanted.capacity_bytes = (uint64_t)capacity_bytes;
+    int32_t status = check_geometry(wanted.capacity_bytes, record_bytes);
+    if (status != KL_OK) return status;
+    return kl_shared_object_create(&NAMED, name, name_bytes,
+                                   kl_spsc_ring_memory_bytes(wanted.capacity_bytes), &wanted, out);
+}
+
+int32_t kl_spsc_ring_attach(const uint8_t *name, uint32_t name_bytes, uint8_t *out) {
+    return kl_shared_object_attach(&NAMED, name, name_bytes, out);
+}
+
+int32_t kl_spsc_ring_close(uint32_t ring) {
+    return kl_shared_object_close(&NAMED, ring);
+}
+
+int32_t kl_spsc_ring_remove(const uint8_t *name, uint32_t name_bytes) {
+    return kl_shared_object_remove(&NAMED, name, name_bytes);
+}
+
 /* Enters the handle and makes sure that `side` is ours (0: no side is needed). */
-static int32_t enter(uint32_t handle, uint32_t side, named_ring **out) {
-    named_ring *named = kl_handle_enter(handle, KL_HANDLE_SPSC_RING);
-    if (!named) return kl_fail(KL_ERR_HANDLE, "the ring is closed, or this is not a ring");
+static inline int32_t enter(uint32_t handle, uint32_t side, named_ring **out) {
+    named_ring *named = kl_shared_object_enter(&NAMED, handle);
+    if (!named) return KL_ERR_HANDLE;
     int32_t status = KL_OK;
     if (side != 0 && __builtin_expect(!named->claimed[side], 0))
         status = claim_for_this_thread(named, side);
-    if (__builtin_expect(status < 0, 0)) {
-        kl_handle_leave(handle);
-        return status;
-    }
+    if (__builtin_expect(status < 0, 0))
+        return kl_shared_object_leave(&named->object, handle, NULL, status);
     *out = named;
     return KL_OK;
 }
 
-/* After a call that answered `status`: tells the other side, leaves the handle. Asked last: zeros
- * read from a page that a peer cut away come with a poisoned region. */
-static int32_t leave(uint32_t handle, named_ring *named, kl_event_count *changed, int32_t status) {
-    if (__builtin_expect(kl_region_poisoned(named->region), 0))
-        status = kl_region_check(named->region);
-    else if (changed)
-        kl_event_count_notify_all(changed);
-    kl_handle_leave(handle);
-    return status;
+static inline int32_t leave(uint32_t handle, named_ring *named, kl_event_count *changed,
+                            int32_t status) {
+    return kl_shared_object_leave(&named->object, handle, changed, status);
 }
 
 int32_t kl_spsc_ring_push(uint32_t ring, const uint8_t *data, uint32_t bytes) {
@@ -538,6 +576,72 @@ double kl_spsc_ring_pop_u32(uint32_t ring) {
     return status == KL_OK ? (double)(uint32_t)value : status;
 }
 
+int32_t kl_spsc_ring_push_words(uint32_t ring, const uint8_t *words, uint32_t count) {
+    named_ring *named = NULL;
+    if (!words && count > 0) return kl_fail(KL_ERR_ARGUMENT, "%u words at NULL", count);
+    int32_t status = enter(ring, KL_SPSC_RING_PRODUCER, &named);
+    if (status != KL_OK) return status;
+    status = only_words(named);
+    if (status == KL_OK) status = kl_spsc_ring_push_words_sp(&named->ring, words, count);
+    return leave(ring, named, status > 0 ? &named->ring.header->data_event : NULL, status);
+}
+
+int32_t kl_spsc_ring_pop_words(uint32_t ring, uint8_t *words, uint32_t count) {
+    named_ring *named = NULL;
+    if (!words && count > 0) return kl_fail(KL_ERR_ARGUMENT, "%u words at NULL", count);
+    int32_t status = enter(ring, KL_SPSC_RING_CONSUMER, &named);
+    if (status != KL_OK) return status;
+    status = only_words(named);
+    if (status == KL_OK) status = kl_spsc_ring_pop_words_sc(&named->ring, words, count);
+    return leave(ring, named, status > 0 ? &named->ring.header->space_event : NULL, status);
+}
+
+double kl_spsc_ring_reserve(uint32_t ring, uint32_t bytes) {
+    named_ring *named = NULL;
+    uint64_t position = 0;
+    int32_t status = enter(ring, KL_SPSC_RING_PRODUCER, &named);
+    if (status != KL_OK) return status;
+    status = kl_spsc_ring_claim_sp(&named->ring, bytes, &position);
+    status = leave(ring, named, NULL, status);
+    return status == KL_OK ? (double)(position & ((1ull << 53) - 1)) : status;
+}
+
+int32_t kl_spsc_ring_commit(uint32_t ring, const uint8_t *data, uint32_t bytes) {
+    named_ring *named = NULL;
+    int32_t status = enter(ring, KL_SPSC_RING_PRODUCER, &named);
+    if (status != KL_OK) return status;
+    status = data ? kl_spsc_ring_push_sp(&named->ring, data, bytes)
+                  : kl_spsc_ring_commit_sp(&named->ring, bytes);
+    return leave(ring, named, status == KL_OK ? &named->ring.header->data_event : NULL, status);
+}
+
+int32_t kl_spsc_ring_skip(uint32_t ring) {
+    named_ring *named = NULL;
+    int32_t status = enter(ring, KL_SPSC_RING_CONSUMER, &named);
+    if (status != KL_OK) return status;
+    status = kl_spsc_ring_release_sc(&named->ring);
+    return leave(ring, named, status == KL_OK ? &named->ring.header->space_event : NULL, status);
+}
+
+double kl_spsc_ring_position(uint32_t ring) {
+    named_ring *named = NULL;
+    int32_t status = enter(ring, KL_SPSC_RING_CONSUMER, &named);
+    if (status != KL_OK) return status;
+    uint64_t head = named->ring.head & ((1ull << 53) - 1);
+    status = leave(ring, named, NULL, KL_OK);
+    return status == KL_OK ? (double)head : status;
+}
+
+int32_t kl_spsc_ring_address(uint32_t ring, uint8_t *out) {
+    named_ring *named = NULL;
+    if (!out) return kl_fail(KL_ERR_ARGUMENT, "no place for the address");
+    int32_t status = enter(ring, 0, &named);
+    if (status != KL_OK) return status;
+    uint64_t address = (uint64_t)(uintptr_t)named->ring.data;
+    memcpy(out, &address, sizeof address);
+    return leave(ring, named, NULL, KL_OK);
+}
+
 int32_t kl_spsc_ring_peek(uint32_t ring) {
     named_ring *named = NULL;
     int32_t status = enter(ring, KL_SPSC_RING_CONSUMER, &named);
@@ -572,21 +676,5 @@ int32_t kl_spsc_ring_check(uint32_t ring) {
 
 int32_t kl_spsc_ring_prepare(uint32_t ring, uint32_t side, uint32_t bytes, kl_event_count **event,
                              uint32_t *key) {
-    named_ring *named = NULL;
-    if (side != KL_SPSC_RING_PRODUCER && side != KL_SPSC_RING_CONSUMER)
-        return kl_fail(KL_ERR_ARGUMENT, "side %u of a ring: 1 (producer) or 2 (consumer)", side);
-    int32_t status = enter(ring, side, &named);
-    if (status != KL_OK) return status;
-    kl_spsc_ring *grip = &named->ring;
-    bool data = side == KL_SPSC_RING_CONSUMER;
-    *event = data ? &grip->header->data_event : &grip->header->space_event;
-    *key = kl_event_count_prepare(*event);
-    if (data) {
-        status = kl_spsc_ring_look_for_data_sc(grip);
-    } else {
-        uint64_t taken = footprint(grip, bytes);
-        status = taken == 0 ? never_fits(grip, bytes) : kl_spsc_ring_look_for_space_sp(grip, taken);
-    }
-    if (status == KL_ERR_AGAIN) return 0; /* the handle stays entered */
-    return leave(ring, named, NULL, status == KL_OK ? 1 : status);
+    return kl_shared_object_prepare(ring, KL_HANDLE_SPSC_RING, side, bytes, event, key);
 }

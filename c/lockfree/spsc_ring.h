@@ -107,6 +107,18 @@ int32_t kl_spsc_ring_peek_sc(kl_spsc_ring *ring);
 int32_t kl_spsc_ring_push_batch_sp(kl_spsc_ring *ring, const uint8_t *records, uint32_t bytes);
 int32_t kl_spsc_ring_pop_batch_sc(kl_spsc_ring *ring, uint8_t *out, uint32_t capacity);
 
+/* Producer, in place: room for a record of `bytes`, to be written at data[position % capacity],
+ * behind its header (rings of words: none); it may go on at the beginning of data. Then commit, with as many
+ * bytes or fewer; a claim that is never committed is nothing. One at a time. Errors as push. */
+int32_t kl_spsc_ring_claim_sp(kl_spsc_ring *ring, uint32_t bytes, uint64_t *position);
+int32_t kl_spsc_ring_commit_sp(kl_spsc_ring *ring, uint32_t bytes);
+/* Consumer, in place: after peek, steps over the record at ring->head. KL_ERR_AGAIN: none. */
+int32_t kl_spsc_ring_release_sc(kl_spsc_ring *ring);
+
+/* Rings of record_bytes 8 only: u32 words, widened. How many went in or came out; KL_ERR_CORRUPT. */
+int32_t kl_spsc_ring_push_words_sp(kl_spsc_ring *ring, const uint8_t *words, uint32_t count);
+int32_t kl_spsc_ring_pop_words_sc(kl_spsc_ring *ring, uint8_t *words, uint32_t count);
+
 /* The slow halves of push_u64 and pop_u64: read the other side's line. */
 int32_t kl_spsc_ring_look_for_space_sp(kl_spsc_ring *ring, uint64_t bytes);
 int32_t kl_spsc_ring_look_for_data_sc(kl_spsc_ring *ring);
@@ -167,6 +179,17 @@ KL_API int32_t kl_spsc_ring_pop_many(uint32_t ring, uint8_t *out, uint32_t capac
 /* Rings of record_bytes 8. pop_u32 gives the value, or KL_ERR_* (negative). */
 KL_API int32_t kl_spsc_ring_push_u32(uint32_t ring, uint32_t value);
 KL_API double kl_spsc_ring_pop_u32(uint32_t ring);
+/* push_words_sp and pop_words_sc. */
+KL_API int32_t kl_spsc_ring_push_words(uint32_t ring, const uint8_t *words, uint32_t count);
+KL_API int32_t kl_spsc_ring_pop_words(uint32_t ring, uint8_t *words, uint32_t count);
+/* In place: claim_sp, commit_sp (or, with `data`, push), release_sc, and the position of the oldest
+ * record after peek. Positions are f64; below 0 they are a status. */
+KL_API double kl_spsc_ring_reserve(uint32_t ring, uint32_t bytes);
+KL_API int32_t kl_spsc_ring_commit(uint32_t ring, const uint8_t *data, uint32_t bytes);
+KL_API int32_t kl_spsc_ring_skip(uint32_t ring);
+KL_API double kl_spsc_ring_position(uint32_t ring);
+/* Where data begins in this process (8 bytes to `out`); good for ever, see mem/region.h. */
+KL_API int32_t kl_spsc_ring_address(uint32_t ring, uint8_t *out);
 /* Bytes of the next record, KL_ERR_AGAIN when there is none. */
 KL_API int32_t kl_spsc_ring_peek(uint32_t ring);
 /* Bytes in use, headers and padding included; capacity; both < 0 on error. */

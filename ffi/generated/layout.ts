@@ -443,4 +443,4 @@ export const KL_WORK_DEQUE_HEADER = {
 export const LAYOUT_HASH = 0x64e40b3f;
 
 /** Over all signatures and status codes; the library carries the same number. */
-export const ABI_VERSION = 0xfd6ce9e6;
+export const ABI_VERSION = 0x4c73c17b;

@@ -367,6 +367,11 @@ export const LOCKFREE = {
     parameters: ["buffer", "u32"],
     result: "i32",
   },
+  /** `int32_t kl_spsc_ring_address(uint32_t ring, uint8_t *out)` */
+  kl_spsc_ring_address: {
+    parameters: ["u32", "buffer"],
+    result: "i32",
+  },
   /** `int32_t kl_spsc_ring_attach(const uint8_t *name, uint32_t name_bytes, uint8_t *out)` */
   kl_spsc_ring_attach: {
     parameters: ["buffer", "u32", "buffer"],
@@ -385,6 +390,11 @@ export const LOCKFREE = {
   /** `int32_t kl_spsc_ring_close(uint32_t ring)` */
   kl_spsc_ring_close: {
     parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_spsc_ring_commit(uint32_t ring, const uint8_t *data, uint32_t bytes)` */
+  kl_spsc_ring_commit: {
+    parameters: ["u32", "buffer", "u32"],
     result: "i32",
   },
   /** `int32_t kl_spsc_ring_create(const uint8_t *name, uint32_t name_bytes, double capacity_bytes, uint32_t record_bytes, uint8_t *out)` */
@@ -412,6 +422,16 @@ export const LOCKFREE = {
     parameters: ["u32"],
     result: "f64",
   },
+  /** `int32_t kl_spsc_ring_pop_words(uint32_t ring, uint8_t *words, uint32_t count)` */
+  kl_spsc_ring_pop_words: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `double kl_spsc_ring_position(uint32_t ring)` */
+  kl_spsc_ring_position: {
+    parameters: ["u32"],
+    result: "f64",
+  },
   /** `int32_t kl_spsc_ring_push(uint32_t ring, const uint8_t *data, uint32_t bytes)` */
   kl_spsc_ring_push: {
     parameters: ["u32", "buffer", "u32"],
@@ -427,9 +447,24 @@ export const LOCKFREE = {
     parameters: ["u32", "u32"],
     result: "i32",
   },
+  /** `int32_t kl_spsc_ring_push_words(uint32_t ring, const uint8_t *words, uint32_t count)` */
+  kl_spsc_ring_push_words: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
   /** `int32_t kl_spsc_ring_remove(const uint8_t *name, uint32_t name_bytes)` */
   kl_spsc_ring_remove: {
     parameters: ["buffer", "u32"],
+    result: "i32",
+  },
+  /** `double kl_spsc_ring_reserve(uint32_t ring, uint32_t bytes)` */
+  kl_spsc_ring_reserve: {
+    parameters: ["u32", "u32"],
+    result: "f64",
+  },
+  /** `int32_t kl_spsc_ring_skip(uint32_t ring)` */
+  kl_spsc_ring_skip: {
+    parameters: ["u32"],
     result: "i32",
   },
   /** `double kl_spsc_ring_used_bytes(uint32_t ring)` */

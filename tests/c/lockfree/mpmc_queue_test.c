@@ -577,7 +577,7 @@ KL_TEST(kl_mpmc_queue_handles_carry_records_and_batches_of_them) {
     KL_CHECK_EQ(kl_mpmc_queue_pop(other, out, 20), 0);
     KL_CHECK_EQ(kl_mpmc_queue_pop(other, out, 20), KL_ERR_AGAIN);
     uint8_t batch[9 * 8];
-    for (uint32_t i = 0; i < 9; i++) memcpy(batch + (size_t)8 * i, "\2\0\0\0ab", 8);
+    for (uint32_t i = 0; i < 9; i++) memcpy(batch + (size_t)8 * i, "\2\0\0\0ab\0", 8);
     KL_CHECK_EQ(kl_mpmc_queue_push_many(queue, batch, sizeof batch), 8);
     KL_CHECK_EQ(kl_mpmc_queue_push_many(queue, batch, sizeof batch), 0);
     KL_CHECK_EQ(kl_mpmc_queue_push_many(queue, (const uint8_t *)"\377\0\0\0", 4), KL_ERR_ARGUMENT);
