@@ -161,9 +161,13 @@ async function waitUntil(
   arm: (completion: number, token: number, leftMs: number) => number,
 ): Promise<boolean> {
   const endMs = timeoutMs < 0 ? Infinity : performance.now() + timeoutMs;
-  for (;;) {
+  for (let armed = false;; armed = true) {
     const leftMs = endMs === Infinity ? -1 : Math.max(0, endMs - performance.now());
-    const status = await waitFor((completion, token) => arm(completion, token, leftMs), signal);
+    const status = await waitFor((completion, token) => {
+      const answer = arm(completion, token, leftMs);
+      // A close wakes who waits: what it waited for has no handle any more.
+      return armed && answer === STATUS.KL_ERR_HANDLE ? STATUS.KL_ERR_CLOSED : answer;
+    }, signal);
     if (status === ALREADY) return true;
     if (status === STATUS.KL_ERR_TIMEOUT) return false;
     if (status < 0) throw new KeelsonError(status, action);
