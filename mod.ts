@@ -64,6 +64,9 @@ export {
   type RegionParticipant,
   type RegionPlace,
 } from "./lib/mem/region.ts";
+export { IndexPool, type IndexPoolOptions, type PoolClaim } from "./lib/lockfree/index_pool.ts";
+export { MsQueue, type MsQueueOptions } from "./lib/lockfree/ms_queue.ts";
+export { Stack, type StackOptions } from "./lib/lockfree/stack.ts";
 export {
   SpscRing,
   type SpscRingOptions,
