@@ -157,7 +157,7 @@ int32_t kl_cpu_pin(uint32_t cpu) {
 }
 
 bool kl_cpu_pinned(void) {
-    return pinned;
+    return before_pin() != NULL;
 }
 
 int32_t kl_cpu_unpin(void) {
