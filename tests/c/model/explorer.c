@@ -161,7 +161,7 @@ static bool commutes(const step *done, const step *next) {
     if (done->everything || next->everything) return false;
     bool overlap =
         done->address < next->address + next->bytes && next->address < done->address + done->bytes;
-    if (overlap && (done->writes || next->writes)) return false;
+    if (overlap && (done->writes || next->writes || (done->queues && next->queues))) return false;
     if (X.memory != KL_MODEL_RA) return true;
     bool done_sc = done->fences || done->order == memory_order_seq_cst;
     bool next_sc = next->fences || next->order == memory_order_seq_cst;
@@ -395,12 +395,12 @@ static void execute(choice *here) {
     }
     X.fresh = 0;
     if ((transition & ~7u) == RUN || (transition & ~7u) == DRAIN) X.last_transition = transition;
-    if (transition >= MAIN || X.done.writes || X.done.everything || self->state != T_READY)
+    if (transition >= MAIN || X.done.writes || X.done.kind != STEP_ATOMIC || self->state != T_READY)
         for (uint32_t u = 0; u < MAIN; u++)
             if (u != t) X.threads[u].yielded = false;
     for (uint32_t u = 0; u < MAIN; u++)
         while (X.threads[u].state == T_WOKEN) switch_in(u);
-    if (!X.random) pass_sleep_on(here, before);
+    if (!X.random && X.depth == X.length) pass_sleep_on(here, before);
 }
 
 /* ---- one execution ---- */

@@ -34,7 +34,7 @@
  *
  * Search: depth first by replay, with sleep sets: exhaustive. A thread that calls kl_cpu_pause() or
  * re-reads one unchanged value waits until another has made a step, and an outdated message is
- * read at most twice in a row: spin loops end. Deaths: every thread of the `kill` mask may die before
+ * read at most three times in a row: spin loops end. Deaths: every thread of the `kill` mask may die before
  * each of its steps, `deaths_max` in all; what it stored stays.
  *
  * Keep scenarios tiny: two or three threads of one to three operations. A scenario that needs more

@@ -176,21 +176,39 @@ WRAP(int, nanosleep, const struct timespec *time, struct timespec *left) {
 
 /* ---- system calls ---- */
 
-/* The kernel has a full barrier before it compares, and does so with the wakers locked out. */
+static mutex *mutex_at(uintptr_t address) {
+    uint32_t i = (uint32_t)(address >> 3) % MUTEXES_MAX, tries = 0;
+    while (X.mutexes[i].address != 0 && X.mutexes[i].address != address) {
+        i = (i + 1) % MUTEXES_MAX;
+        if (++tries == MUTEXES_MAX) kl_explorer_fail("more than %u mutexes", MUTEXES_MAX);
+    }
+    X.mutexes[i].address = address;
+    return &X.mutexes[i];
+}
+
+/* Sleepers and wakers of one word have one order, as if by a lock, and know what those before them
+ * knew. That the kernel has full barriers besides is not relied on. */
+static void enter_queue(uintptr_t word) {
+    mutex *queue = mutex_at(word);
+    thread *self = &X.threads[X.current];
+    kl_explorer_thread_learns(X.current, &queue->seen);
+    kl_explorer_learn(&queue->seen, &self->now);
+    self->now.clock[X.current]++;
+}
+
 static long futex_wait(uintptr_t word, uint32_t expected, const struct timespec *timeout) {
     kl_explorer_step(&(step){.kind = STEP_WAIT,
                              .reads = true,
-                             .fences = true,
+                             .queues = true,
                              .needs_drain = X.memory == KL_MODEL_TSO,
                              .address = word,
                              .bytes = 4});
     kl_explorer_atomic_access(word, 4, false);
-    kl_explorer_seq_cst_fence(X.current);
+    enter_queue(word);
     uint64_t value;
     kl_explorer_kernel_read(word, 4, &value);
     thread *self = &X.threads[X.current];
     self->idle_reads = 0;
-    X.done.writes = true; /* the queue of sleepers, which wakers read */
     if ((uint32_t)value != expected) return errno = EAGAIN, -1;
     if (X.current == MAIN) return errno = ETIMEDOUT, -1;
     self->timed = timeout != NULL;
@@ -208,14 +226,12 @@ static long futex_wait(uintptr_t word, uint32_t expected, const struct timespec 
 
 static long futex_wake(uintptr_t word, uint32_t most) {
     kl_explorer_step(&(step){.kind = STEP_WAKE,
-                             .reads = true,
-                             .fences = true,
+                             .queues = true,
                              .needs_drain = X.memory == KL_MODEL_TSO,
                              .address = word,
                              .bytes = 4});
     kl_explorer_atomic_access(word, 4, false);
-    kl_explorer_seq_cst_fence(X.current);
-    X.done.writes = true;
+    enter_queue(word);
     uint32_t woken = 0;
     while (woken < most) {
         uint32_t sleepers[THREADS], count = 0;
@@ -264,16 +280,6 @@ WRAP(long, syscall, long number, ...) {
 }
 
 /* ---- mutexes ---- */
-
-static mutex *mutex_at(uintptr_t address) {
-    uint32_t i = (uint32_t)(address >> 3) % MUTEXES_MAX, tries = 0;
-    while (X.mutexes[i].address != 0 && X.mutexes[i].address != address) {
-        i = (i + 1) % MUTEXES_MAX;
-        if (++tries == MUTEXES_MAX) kl_explorer_fail("more than %u mutexes", MUTEXES_MAX);
-    }
-    X.mutexes[i].address = address;
-    return &X.mutexes[i];
-}
 
 bool kl_explorer_lock_is_free(uintptr_t address) {
     return mutex_at(address)->owner == 0;

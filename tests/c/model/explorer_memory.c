@@ -2,7 +2,8 @@
  * the words themselves hold the values, under RA each word has its messages besides. */
 #include "tests/c/model/explorer_state.h"
 
-#define PLACE_STEP 1024u /* room between two messages, for those that come between later */
+#define OUTDATED_MAX 3u
+#define PLACE_STEP   1024u /* room between two messages, for those that come between later */
 
 static bool acquires(int order) {
     return order == memory_order_acquire || order == memory_order_acq_rel ||
@@ -147,9 +148,9 @@ static message *new_message(location *l, uint32_t nth, uint32_t place) {
 }
 
 static uint16_t *slot_of(uintptr_t address) {
-    uint32_t at = (uint32_t)(address * 0x9e3779b97f4a7c15u >> 52);
+    uint32_t at = (uint32_t)(address * 0x9e3779b97f4a7c15u >> 54);
     while (X.location_of[at] && X.locations[X.location_of[at] - 1].address != address)
-        at = (at + 1) % 4096;
+        at = (at + 1) % 1024;
     return &X.location_of[at];
 }
 
@@ -167,7 +168,7 @@ static location *location_at(uintptr_t address, uint32_t bytes) {
     *slot = (uint16_t)X.location_count;
     l->address = address;
     l->bytes = bytes;
-    l->count = l->place_sc = 0;
+    l->count = 0;
     memset(l->repeated, 0, sizeof l->repeated);
     new_message(l, 0, 0)->in_memory = true;
     kl_explorer_has_location(address);
@@ -205,16 +206,18 @@ void kl_explorer_plain_write_over(uintptr_t address, size_t bytes) {
     }
 }
 
-/* The messages that may be read, the newest first; how many. */
-static uint32_t readable(const location *l, int order, uint16_t *out) {
+/* The messages that may be read, the newest first; how many. A thread reads one outdated message
+ * OUTDATED_MAX times in a row at most; the kernel, as often as it likes. */
+static uint32_t readable(const location *l, int order, bool kernel, uint16_t *out) {
     const thread *self = &X.threads[X.current];
     uint32_t oldest = known(&self->now, index_of(l)), count = 0;
-    if (order == memory_order_seq_cst && l->place_sc > oldest) oldest = l->place_sc;
+    uint32_t oldest_sc = order == memory_order_seq_cst ? known(&X.fence, index_of(l)) : 0;
+    if (oldest_sc > oldest) oldest = oldest_sc;
     for (uint32_t nth = l->count; nth-- > 0;) {
         const message *m = message_at(l, nth);
         if (m->place < oldest) break;
-        bool enough = nth + 1 < l->count && l->repeated[X.current].times >= 2 &&
-                      l->repeated[X.current].serial == m->serial;
+        bool enough = nth + 1 < l->count && l->repeated[X.current].times >= OUTDATED_MAX &&
+                      l->repeated[X.current].serial == m->serial && !kernel;
         if (!enough && m->serial > X.fresh) out[count++] = (uint16_t)nth;
         if (X.current == MAIN) break;
     }
@@ -226,7 +229,6 @@ static void note_repetition(location *l, uint32_t nth) {
     if (l->repeated[X.current].serial != serial) l->repeated[X.current].times = 0;
     l->repeated[X.current].serial = serial;
     l->repeated[X.current].times++;
-    kl_explorer_event()->behind = l->count - 1 - nth;
 }
 
 static void read_message(location *l, const message *m, int order) {
@@ -237,13 +239,14 @@ static void read_message(location *l, const message *m, int order) {
     if (acquires(order)) kl_explorer_learn(&self->now, &m->seen);
 }
 
-static uint64_t load_view(location *l, int order) {
+static uint64_t load_view(location *l, int order, bool kernel) {
     uint16_t candidates[LOCATION_HISTORY];
-    uint32_t count = readable(l, order, candidates);
+    uint32_t count = readable(l, order, kernel, candidates);
     if (count == 0) kl_explorer_block();
     uint32_t nth = candidates[kl_explorer_choose(count)];
     const message *m = message_at(l, nth);
-    note_repetition(l, nth);
+    if (!kernel) note_repetition(l, nth);
+    kl_explorer_event()->behind = l->count - 1 - nth;
     read_message(l, m, order);
     tick(&X.threads[X.current]);
     return value_of(l, m);
@@ -259,7 +262,7 @@ static void publish(location *l, message *m, uint64_t value, int order, const me
     copy_view(&m->seen, releases(order) ? &self->now : &self->released);
     know(&m->seen, index_of(l), m->place);
     if (base) kl_explorer_learn(&m->seen, &base->seen);
-    if (order == memory_order_seq_cst && m->place > l->place_sc) l->place_sc = m->place;
+    if (order == memory_order_seq_cst) know(&X.fence, index_of(l), m->place);
     if (message_at(l, l->count - 1) == m) write_word(l->address, l->bytes, value);
     tick(self);
 }
@@ -268,7 +271,8 @@ static void publish(location *l, message *m, uint64_t value, int order, const me
 static void store_view(location *l, uint64_t value, int order) {
     uint16_t candidates[LOCATION_HISTORY];
     uint32_t count = 0, oldest = known(&X.threads[X.current].now, index_of(l));
-    if (order == memory_order_seq_cst && l->place_sc > oldest) oldest = l->place_sc;
+    uint32_t oldest_sc = order == memory_order_seq_cst ? known(&X.fence, index_of(l)) : 0;
+    if (oldest_sc > oldest) oldest = oldest_sc;
     settle(l);
     candidates[count++] = (uint16_t)l->count;
     for (uint32_t nth = l->count; nth-- > 1;) {
@@ -417,7 +421,7 @@ uint64_t kl_hook_load(kl_hook_site *site, const volatile void *address, uint32_t
     uint64_t value;
     location *l = location_at(at, bytes);
     if (X.memory == KL_MODEL_RA) {
-        value = load_view(l, X.done.order);
+        value = load_view(l, X.done.order, false);
     } else if (!read_buffered(&X.threads[X.current], at, &value)) {
         value = kl_explorer_read_word(at, bytes);
         hear(l, X.done.order);
@@ -478,7 +482,7 @@ uint64_t kl_hook_change(kl_hook_site *site, volatile void *address, uint32_t byt
  * when the newest is as expected, then the messages that are not. True: succeeded. */
 static bool compare_view(location *l, uint64_t *expected, uint64_t desired, int failure) {
     uint16_t all[LOCATION_HISTORY], unequal[LOCATION_HISTORY];
-    uint32_t count = readable(l, failure, all), others = 0;
+    uint32_t count = readable(l, failure, false, all), others = 0;
     settle(l);
     bool fits = message_at(l, l->count - 1)->value == *expected;
     for (uint32_t i = 0; i < count; i++)
@@ -491,6 +495,7 @@ static bool compare_view(location *l, uint64_t *expected, uint64_t desired, int 
     }
     uint32_t nth = unequal[chosen - fits];
     note_repetition(l, nth);
+    kl_explorer_event()->behind = l->count - 1 - nth;
     read_message(l, message_at(l, nth), failure);
     tick(&X.threads[X.current]);
     *expected = message_at(l, nth)->value;
@@ -563,7 +568,7 @@ void kl_hook_init(volatile void *address, uint32_t bytes, uint64_t value) {
 
 void kl_explorer_kernel_read(uintptr_t address, uint32_t bytes, uint64_t *value) {
     if (X.memory == KL_MODEL_RA)
-        *value = load_view(location_at(address, bytes), memory_order_relaxed);
+        *value = load_view(location_at(address, bytes), memory_order_relaxed, true);
     else
         *value = kl_explorer_read_word(address, bytes);
     kl_explorer_event()->read = *value;

@@ -26,7 +26,7 @@
 #define CHOICES_MAX      8192u /* in one execution */
 #define SITES_MAX        1024u
 #define EVENTS_MAX       4096u
-#define MUTEXES_MAX      16u
+#define MUTEXES_MAX      32u
 
 /* What a thread knows: of each location the oldest message it may still read, of each thread the
  * steps that happened before. */
@@ -49,7 +49,6 @@ typedef struct {
     uintptr_t address;
     uint32_t bytes;
     uint32_t count;
-    uint32_t place_sc; /* of the last seq_cst write */
     uint16_t history[LOCATION_HISTORY];
     struct {
         uint32_t serial, times; /* the outdated message a thread keeps reading */
@@ -75,6 +74,7 @@ typedef struct {
     uint8_t order, order_failed;
     bool reads, writes; /* of `address`, as others can see */
     bool fences;        /* is a seq_cst fence */
+    bool queues;        /* of sleepers on `address`, besides */
     bool everything;    /* commutes with nothing */
     bool needs_drain;   /* TSO: waits until the thread's buffer is empty */
     uint32_t bytes;
@@ -165,9 +165,9 @@ typedef struct {
 
     uint32_t location_count, message_count, serial;
     location locations[LOCATIONS_MAX];
-    uint16_t location_of[4096]; /* hash of addresses: index + 1 */
+    uint16_t location_of[1024]; /* hash of addresses: index + 1 */
     message messages[MESSAGES_MAX];
-    view fence; /* the order of all seq_cst fences */
+    view fence; /* what the order of all seq_cst operations makes known */
     mutex mutexes[MUTEXES_MAX];
     bool died[THREADS];
 

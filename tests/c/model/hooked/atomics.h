@@ -177,6 +177,9 @@ int kl_hook_memcmp(const void *a, const void *b, size_t bytes);
         kl_hook_fence(&kl_site, (int)(order)); \
     })
 
+#undef atomic_signal_fence
+#define atomic_signal_fence(order) __asm__ volatile("" ::: "memory")
+
 #if defined(__x86_64__)
 #define __builtin_ia32_pause() kl_hook_pause()
 #endif
