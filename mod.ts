@@ -33,6 +33,7 @@ export {
 } from "./lib/broker/broker.ts";
 export {
   type AppendDurability,
+  type AppendOptions,
   DurableLog,
   followLog,
   listLogCursors,
@@ -45,6 +46,7 @@ export {
   type LogRecovery,
   type LogRepair,
   LogScan,
+  type LogStat,
   type LogState,
   openLog,
   openLogCursor,
@@ -55,6 +57,7 @@ export {
   scanLog,
   type ScanLogOptions,
   type ScanRange,
+  statLog,
   verifyLog,
 } from "./lib/log/durable_log.ts";
 export {

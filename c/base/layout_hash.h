@@ -3,8 +3,8 @@
 #define KL_BASE_LAYOUT_HASH_H
 
 /* Over all layouts that TypeScript or another process reads. */
-#define KL_LAYOUT_HASH 0x64e40b3fu
+#define KL_LAYOUT_HASH 0xe5bc7653u
 /* Over all signatures and status codes that cross the FFI border. */
-#define KL_ABI_VERSION 0x4c73c17bu
+#define KL_ABI_VERSION 0x84fb9234u
 
 #endif

@@ -7,6 +7,7 @@
 #include "log/log_frame.h"
 #include "log/log_reader.h"
 #include "log/log_repair.h"
+#include "log/log_stat.h"
 #include "log/log_state.h"
 #include "log/log_truncate.h"
 #include "log/log_verify.h"
@@ -553,5 +554,28 @@ int32_t kl_log_handle_repair(const uint8_t *folder, uint32_t folder_bytes, uint3
                           .text_bytes = to.used,
                           .changed = summary.changed};
     memcpy(mend, &result, sizeof result);
+    return status;
+}
+
+int32_t kl_log_handle_stat(const uint8_t *folder, uint32_t folder_bytes, uint8_t *place,
+                           uint32_t place_bytes, uint8_t *out, uint32_t capacity) {
+    char path[PATH_MAX];
+    lines to = {.out = out, .capacity = capacity};
+    kl_log_standing found = {0};
+    if (place == NULL || place_bytes < sizeof(kl_log_place))
+        return kl_fail(KL_ERR_ARGUMENT, "stat needs %zu bytes", sizeof(kl_log_place));
+    int32_t status = kl_folder_text(folder, folder_bytes, path, sizeof path);
+    if (status == KL_OK) status = kl_log_stat(path, &found);
+    if (status != KL_OK) put_line(&to, kl_status_last());
+    kl_log_place result = {.first = (double)found.first_address,
+                           .durable = (double)found.durable_address,
+                           .tail = (double)found.tail_address,
+                           .bytes_used = (double)found.bytes_used,
+                           .segments = (double)found.segment_count,
+                           .spares = (double)found.spare_count,
+                           .segment_bytes = (double)found.segment_bytes,
+                           .text_bytes = to.used,
+                           .live = found.live};
+    memcpy(place, &result, sizeof result);
     return status;
 }

@@ -164,6 +164,24 @@ KL_API int32_t kl_log_cursor_handle_list(const uint8_t *folder, uint32_t folder_
 KL_API int32_t kl_log_handle_verify(const uint8_t *folder, uint32_t folder_bytes, uint8_t *check,
                                     uint32_t check_bytes, uint8_t *out, uint32_t capacity);
 
+/* layout: kl_log_place first durable tail bytes_used segments spares segment_bytes text_bytes live */
+typedef struct {
+    double first;
+    double durable;
+    double tail;
+    double bytes_used;
+    double segments;
+    double spares;
+    double segment_bytes;
+    uint32_t text_bytes;
+    uint32_t live;
+} kl_log_place;
+
+/* kl_log_stat: `place` gets a kl_log_place, `out` the text of the failure that is answered. */
+/* ffi: nonblocking */
+KL_API int32_t kl_log_handle_stat(const uint8_t *folder, uint32_t folder_bytes, uint8_t *place,
+                                  uint32_t place_bytes, uint8_t *out, uint32_t capacity);
+
 /* Repairs a log that nobody has open (log_repair.h): `flags` of kl_log_repair_flag. `check` gets a
  * kl_log_mend; `out` one line for each thing done, or the text of the failure that is answered. */
 /* ffi: nonblocking */

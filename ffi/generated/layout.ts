@@ -187,6 +187,20 @@ export const KL_LOG_OPEN_OPTIONS = {
   spareSegments: 40,
 } as const;
 
+/** `kl_log_place`: its size and the offset of each field. */
+export const KL_LOG_PLACE = {
+  bytes: 64,
+  first: 0,
+  durable: 8,
+  tail: 16,
+  bytesUsed: 24,
+  segments: 32,
+  spares: 40,
+  segmentBytes: 48,
+  textBytes: 56,
+  live: 60,
+} as const;
+
 /** `kl_log_ring_shared`: its size and the offset of each field. */
 export const KL_LOG_RING_SHARED = {
   bytes: 8192,
@@ -440,7 +454,7 @@ export const KL_WORK_DEQUE_HEADER = {
 } as const;
 
 /** Over all layouts; the library carries the same number. */
-export const LAYOUT_HASH = 0x64e40b3f;
+export const LAYOUT_HASH = 0xe5bc7653;
 
 /** Over all signatures and status codes; the library carries the same number. */
-export const ABI_VERSION = 0x4c73c17b;
+export const ABI_VERSION = 0x84fb9234;

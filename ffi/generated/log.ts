@@ -114,6 +114,12 @@ export const LOG = {
     parameters: ["u32", "f64", "u32"],
     result: "f64",
   },
+  /** `int32_t kl_log_handle_stat(const uint8_t *folder, uint32_t folder_bytes, uint8_t *place, uint32_t place_bytes, uint8_t *out, uint32_t capacity)` */
+  kl_log_handle_stat: {
+    parameters: ["buffer", "u32", "buffer", "u32", "buffer", "u32"],
+    result: "i32",
+    nonblocking: true,
+  },
   /** `int32_t kl_log_handle_state(uint32_t handle, uint8_t *out, uint32_t capacity)` */
   kl_log_handle_state: {
     parameters: ["u32", "buffer", "u32"],

@@ -24,6 +24,7 @@ export {
 } from "./log_cursor.ts";
 export { followLog, LogFollow, type LogFollowOptions } from "./log_follow.ts";
 export { type LogRepair, repairLog, type RepairLogOptions } from "./log_repair.ts";
+export { type LogStat, statLog } from "./log_stat.ts";
 export type { AppendDurability, OpenLogOptions } from "./log_options.ts";
 
 export {
@@ -72,6 +73,17 @@ export interface LogState {
 const SCRATCH_BYTES = 64 * 1024;
 /** In front of each record of a batch stands its size. */
 const SIZE_BYTES = 4;
+
+const TAG_MAX = 65_535;
+
+/** Options for {@linkcode DurableLog.append}. */
+export interface AppendOptions {
+  /** `"sync"` makes append return a promise that resolves when the record is durable.
+   * @default {as the log was opened} */
+  durability?: "sync";
+  /** A number of the caller's own, from 0 to 65535, that comes back with the record. @default {0} */
+  tag?: number;
+}
 
 interface Waiter {
   until: number;
@@ -167,14 +179,22 @@ export class DurableLog implements Disposable, AsyncDisposable {
    * `KL_ERR_NO_SPACE` (nothing was taken; try again when there is room); after a failed write or sync
    * the same failure for ever
    */
-  append(bytes: Uint8Array): number;
+  append(bytes: Uint8Array, options?: AppendOptions & { durability?: undefined }): number;
   /**
    * Appends one record, and resolves to its address when it is durable. Calls of one turn, and
    * those that wait at the same time, share one sync.
    */
-  append(bytes: Uint8Array, options: { durability: "sync" }): Promise<number>;
-  append(bytes: Uint8Array, options?: { durability: "sync" }): number | Promise<number> {
-    if (options !== undefined) return this.#appendDurably(bytes, options);
+  append(bytes: Uint8Array, options: AppendOptions & { durability: "sync" }): Promise<number>;
+  append(bytes: Uint8Array, options?: AppendOptions): number | Promise<number> {
+    let tag = 0;
+    if (options !== undefined) {
+      tag = this.#tagOf(options);
+      if (options.durability !== undefined) return this.#appendDurably(bytes, tag);
+    }
+    return this.#append(bytes, tag);
+  }
+
+  #append(bytes: Uint8Array, tag: number): number {
     if (!(bytes instanceof Uint8Array)) refuse(this.#appendAction, "a record is a Uint8Array");
     const size = bytes.byteLength;
     if (size === 0) this.#refuseDetached(bytes);
@@ -182,7 +202,7 @@ export class DurableLog implements Disposable, AsyncDisposable {
       this.#handle,
       bytes as BufferSource,
       size,
-      0,
+      tag,
       this.#buffered,
     );
     return address >= 0 ? address : this.#fail(address);
@@ -403,16 +423,20 @@ export class DurableLog implements Disposable, AsyncDisposable {
     }
   }
 
-  async #appendDurably(bytes: Uint8Array, options: { durability: "sync" }): Promise<number> {
-    if (options?.durability !== "sync") {
-      refuse(
-        this.#appendAction,
-        `durability is ${options?.durability}: expected "sync" or nothing`,
-      );
-    }
-    const address = this.append(bytes);
+  async #appendDurably(bytes: Uint8Array, tag: number): Promise<number> {
+    const address = this.#append(bytes, tag);
     await this.commit();
     return address;
+  }
+
+  #tagOf({ durability, tag = 0 }: AppendOptions): number {
+    if (durability !== undefined && durability !== "sync") {
+      refuse(this.#appendAction, `durability is ${durability}: expected "sync" or nothing`);
+    }
+    if (!Number.isInteger(tag) || tag < 0 || tag > TAG_MAX) {
+      refuse(this.#appendAction, `tag is ${tag}: expected 0 to ${TAG_MAX}`);
+    }
+    return tag;
   }
 
   async #truncate(address: number, action: string): Promise<number> {

@@ -17,6 +17,8 @@ export interface LogRecord {
   nextAddress: number;
   /** Position in its batch, 0 for a record that was appended alone. */
   index: number;
+  /** The number it was appended with. */
+  tag: number;
   /** What was appended, in memory that is never used again. Records that were read together share
    * its `buffer` (64 KiB or one large record): `bytes.slice()` keeps one without the others. */
   bytes: Uint8Array<ArrayBuffer>;
@@ -113,6 +115,7 @@ export class LogScan extends Iterator<LogRecord, undefined> implements Disposabl
   #batchEnd = 0;
   #index = 0;
   #address = 0;
+  #tag = 0;
   #nextAddress = 0;
   readonly #keepsOpen: boolean;
 
@@ -201,6 +204,7 @@ export class LogScan extends Iterator<LogRecord, undefined> implements Disposabl
     const start = at + KL_LOG_ENTRY.bytes, end = start + bytes;
     this.#address = view.getFloat64(at + KL_LOG_ENTRY.address, LITTLE);
     this.#nextAddress = view.getFloat64(at + KL_LOG_ENTRY.nextAddress, LITTLE);
+    this.#tag = view.getUint16(at + KL_LOG_ENTRY.tag, LITTLE);
     if (view.getUint8(at + KL_LOG_ENTRY.kind) === BATCH) {
       this.#at = start;
       this.#batchEnd = end;
@@ -229,6 +233,7 @@ export class LogScan extends Iterator<LogRecord, undefined> implements Disposabl
       address: this.#address,
       nextAddress: this.#nextAddress,
       index,
+      tag: this.#tag,
       bytes: new Uint8Array(this.#bytes.buffer, start, bytes),
     };
   }

@@ -17,6 +17,7 @@ import {
   type OpenLogOptions,
   removeLogCursor,
   scanLog,
+  statLog,
 } from "../../lib/log/durable_log.ts";
 
 preload("base", "exec", "log");
@@ -137,8 +138,12 @@ Deno.test("DurableLog.append with durability sync resolves when the record is du
     );
     assert(log.durableAddress > Math.max(...addresses));
     const bad = { durability: "never" as "sync" };
-    await assertRejects(() => log.append(word(4), bad), KeelsonError);
-    assertEquals([...log.scan()].length, 3);
+    assertThrows(() => log.append(word(4), bad), KeelsonError, "durability is never");
+    for (const tag of [-1, 65_536, 0.5, NaN]) {
+      assertThrows(() => log.append(word(4), { tag }), KeelsonError, "expected 0 to 65535");
+    }
+    log.append(word(4), { tag: 65_535 });
+    assertEquals([...log.scan({ uncommitted: true })].map(({ tag }) => tag), [0, 0, 0, 65_535]);
   }));
 
 Deno.test("DurableLog.follow gives records as they become durable, and ends with the signal", () =>
@@ -189,4 +194,25 @@ Deno.test("followLog is woken by a log that another process writes", () =>
     assertEquals(seen, Array.from({ length: 100 }, (_, i) => i));
     assertEquals((await child.status).code, 0);
     await Deno.remove(file);
+  }));
+
+Deno.test("statLog tells where a log stands, beside its writer and without one", () =>
+  withFolder(async (folder) => {
+    const absent = await assertRejects(() => statLog(folder), KeelsonError);
+    assertEquals(absent.codeName, "KL_ERR_NOT_FOUND");
+    {
+      using log = openLog(folder, small);
+      const at = fill(log, 300);
+      await log.truncateBefore(at[200]);
+      log.append(word(300));
+      const live = await statLog(folder);
+      assertEquals(live.live, true);
+      assertEquals(live.firstAddress, at[200]);
+      assertEquals(live.durableAddress, log.durableAddress);
+      assertEquals(live.tailAddress, log.tailAddress);
+      assertEquals(live.segments, segments(folder));
+      assertEquals(live.bytesUsed, (live.segments + live.spares) * live.segmentBytes);
+    }
+    const rest = await statLog(folder);
+    assertEquals([rest.live, rest.tailAddress], [false, rest.durableAddress]);
   }));
