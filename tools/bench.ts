@@ -13,6 +13,8 @@ import { runRow, selectRows } from "../bench/frame/run_rows.ts";
 import { rows } from "../bench/rows.ts";
 import { ensureLibrary } from "./build.ts";
 
+const SMOKE_ROWS_AT_ONCE = 3;
+
 /** What was asked for. */
 export interface BenchArguments {
   groups: string[];
@@ -59,11 +61,16 @@ export async function bench(wanted: BenchArguments): Promise<number> {
   const machine = await describeMachine();
   say(machineLine(machine));
   const results: RowResult[] = [];
-  for (const row of chosen) {
-    const result = await runRow(row, wanted.smoke);
-    results.push(result);
-    say(`\n${rowLines(result).join("\n")}`);
-  }
+  const waiting = [...chosen.entries()];
+  const runNext = async () => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) {
+      const [at, row] = next;
+      results[at] = await runRow(row, wanted.smoke);
+      say(`\n${rowLines(results[at]).join("\n")}`);
+    }
+  };
+  const together = wanted.smoke ? SMOKE_ROWS_AT_ONCE : 1; // its figures mean nothing
+  await Promise.all(Array.from({ length: together }, runNext));
   say(`\n${closingLines(results).join("\n")}`);
   if (wanted.json) {
     const text = JSON.stringify({ machine, smoke: wanted.smoke, rows: results }, null, 2) + "\n";

@@ -94,3 +94,17 @@ export const CK_HP_FIFO: PeerLibrary = {
     flags: ["-lck"],
   },
 };
+
+/** liburcu's queue for one consumer. */
+export const URCU_WFCQUEUE: PeerLibrary = {
+  name: "liburcu wfcqueue",
+  note:
+    "nodes from malloc; the consumer splices off what there is; no calls for batches of producers",
+  weaker: `unbounded; ${IN_ONE_PROCESS}`,
+  program: {
+    source: "bench/peers/urcu_wfcqueue.c",
+    header: "urcu/wfcqueue.h",
+    package: "liburcu-dev",
+    flags: ["-lurcu-common"],
+  },
+};

@@ -1,5 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
-import { History, linearizes, OPERATION, queueFault, queueModel } from "./linearizability.ts";
+import {
+  History,
+  linearizes,
+  OPERATION,
+  queueFault,
+  queueModel,
+  stackModel,
+} from "./linearizability.ts";
 import { preload } from "../../ffi/library.ts";
 import { QUEUES, type RecordingOrder } from "./recorded_queue.ts";
 
@@ -50,13 +57,14 @@ async function recordHistory(
 const LONG = Deno.env.get("KEELSON_LONG") !== undefined;
 const VALUES = LONG ? 500_000 : 40_000;
 
-for (
-  const { queue, producers, consumers, id } of [
-    { queue: "spscRing", producers: 1, consumers: 1, id: "Q3" },
-  ] as const
-) {
+const CASES = [
+  { queue: "spscRing", producers: 1, consumers: 1 },
+  { queue: "msQueue", producers: 2, consumers: 2 },
+] as const;
+
+for (const { queue, producers, consumers } of CASES) {
   const shape = `${producers} to ${consumers} Workers`;
-  Deno.test(`${id} Q2 ${queue}, ${shape}: the recorded history is linearizable`, async () => {
+  Deno.test(`Q2 Q3 ${queue}, ${shape}: the recorded history is linearizable`, async () => {
     const { capacity } = QUEUES[queue];
     const history = await recordHistory(queue, producers, consumers, VALUES / producers);
     const kinds = Map.groupBy(history.operations(), ({ kind }) => kind);
@@ -69,10 +77,18 @@ for (
     assert(fruitless > 0, "nobody ever found it full or empty");
   });
 
-  Deno.test(`${id} ${queue}, ${shape}: small histories agree with every order tried`, async () => {
+  Deno.test(`Q3 ${queue}, ${shape}: small histories agree with every order tried`, async () => {
     const { capacity } = QUEUES[queue];
     const history = await recordHistory(queue, producers, consumers, 24 / producers);
     assertEquals(queueFault(history, { capacity }), undefined);
     assert(linearizes(history.operations(), queueModel(capacity)));
   });
 }
+
+Deno.test("S1 stack, 2 to 2 Workers: what came out went in, once; small histories linearize", async () => {
+  const large = await recordHistory("stack", 2, 2, VALUES / 4);
+  const popped = large.operations().filter(({ kind }) => kind === OPERATION.pop);
+  assertEquals(new Set(popped.map(({ value }) => value)).size, VALUES / 2);
+  const small = await recordHistory("stack", 2, 2, 12);
+  assert(linearizes(small.operations(), stackModel(QUEUES.stack.capacity)));
+});

@@ -1,9 +1,9 @@
 /**
- * The queues whose histories are recorded, all as queues of numbers.
+ * The queues and stacks whose histories are recorded, all of numbers.
  *
  * @module
  */
-import { SpscRing } from "../../mod.ts";
+import { MsQueue, SpscRing, Stack } from "../../mod.ts";
 
 /** What one thread is to do. */
 export interface RecordingOrder {
@@ -19,13 +19,13 @@ export interface RecordingOrder {
   threads: number;
 }
 
-/** A queue of numbers as this test uses it. */
+/** A queue or stack of numbers as these tests use it. */
 export interface RecordedQueue extends Disposable {
   push(value: number): boolean;
   pop(): number | undefined;
 }
 
-/** The queues that can be recorded: how to make one, and how to open it. */
+/** What can be recorded: how to make one, and how to open it. */
 export const QUEUES = {
   spscRing: {
     create: (name: string): Disposable => SpscRing.create(name, { capacityBytes: 64, words: true }),
@@ -38,6 +38,32 @@ export const QUEUES = {
       };
     },
     remove: (name: string) => SpscRing.remove(name),
+    capacity: 8,
+  },
+  msQueue: {
+    create: (name: string): Disposable => MsQueue.create(name, { capacity: 8, elementBytes: 4 }),
+    attach(name: string): RecordedQueue {
+      const queue = MsQueue.attach(name);
+      return {
+        push: (value) => queue.pushWord(value),
+        pop: () => queue.popWord(),
+        [Symbol.dispose]: () => queue.close(),
+      };
+    },
+    remove: (name: string) => MsQueue.remove(name),
+    capacity: 8,
+  },
+  stack: {
+    create: (name: string): Disposable => Stack.create(name, { capacity: 8, elementBytes: 4 }),
+    attach(name: string): RecordedQueue {
+      const stack = Stack.attach(name);
+      return {
+        push: (value) => stack.pushWord(value),
+        pop: () => stack.popWord(),
+        [Symbol.dispose]: () => stack.close(),
+      };
+    },
+    remove: (name: string) => Stack.remove(name),
     capacity: 8,
   },
 };

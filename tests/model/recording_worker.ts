@@ -28,6 +28,8 @@ function record({ queue, name, pushes, first, count, shared, threads }: Recordin
     if (got === false || got === undefined) {
       const kind = pushes ? OPERATION.full : OPERATION.empty;
       if (++fruitless <= FRUITLESS_MAX) history.add(kind, NaN, start, end);
+      // Whoever it waits for may want this processor.
+      if (fruitless % 256 === 0) Atomics.wait(shared, 0, threads, 0.05);
       continue;
     }
     fruitless = 0;
