@@ -23,6 +23,8 @@ export const COMMANDS: Record<
   topics: { about: "list the topics", load: () => import("./commands/topics.ts") },
   stat: { about: "show the state of a node or a log", load: () => import("./commands/stat.ts") },
   verify: { about: "check every byte on disk", load: () => import("./commands/verify.ts") },
+  repair: { about: "mend damaged logs", load: () => import("./commands/repair.ts") },
+  log: { about: "work on a durable log", load: () => import("./commands/log.ts") },
   path: {
     about: "print the library's file, for --allow-ffi",
     load: () => import("./commands/path.ts"),
