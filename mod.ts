@@ -76,6 +76,21 @@ export {
   type SpscRingWaitOptions,
 } from "./lib/lockfree/spsc_ring.ts";
 export { preloadCompletion } from "./lib/exec/completion.ts";
+export {
+  type MapOptions,
+  type RunOptions,
+  WorkerPool,
+  type WorkerPoolOptions,
+  type WorkerPoolStat,
+} from "./lib/exec/worker_pool.ts";
+export {
+  TaskGraph,
+  type TaskGraphOptions,
+  type TaskGraphOutcome,
+  type TaskGraphRunOptions,
+  type TaskOptions,
+  type TaskState,
+} from "./lib/exec/task_graph.ts";
 export { WorkDeque, type WorkDequeOptions } from "./lib/lockfree/work_deque.ts";
 export { type WaitOptions } from "./lib/sync/shared_object.ts";
 export {

@@ -61,6 +61,7 @@ enum kl_handle_kind {
     KL_HANDLE_ARENA = 29,
     KL_HANDLE_TOPOLOGY = 30,
     KL_HANDLE_LOG_CURSOR = 31,
+    KL_HANDLE_EXECUTOR_LANE = 32,
 };
 
 /* Puts `object` into the table. 0: the table is full (nothing was taken; destroy is not called).

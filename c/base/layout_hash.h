@@ -5,6 +5,6 @@
 /* Over all layouts that TypeScript or another process reads. */
 #define KL_LAYOUT_HASH 0xe5bc7653u
 /* Over all signatures and status codes that cross the FFI border. */
-#define KL_ABI_VERSION 0x84fb9234u
+#define KL_ABI_VERSION 0xaf04bec6u
 
 #endif

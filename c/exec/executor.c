@@ -439,8 +439,7 @@ int32_t kl_executor_open(kl_executor **out, const kl_executor_options *options) 
     return KL_OK;
 }
 
-/* What no driver will take any more. */
-static void drop_rest(kl_executor *executor) {
+void kl_executor_drop_rest(kl_executor *executor) {
     kl_executor_lane *lane = &executor->lanes[0]; /* no driver is left: it is ours */
     for (kl_job *job; (job = look(lane)) != NULL;) job->run(job, KL_ERR_STOPPED, NULL);
 }
@@ -467,7 +466,7 @@ int32_t kl_executor_close(kl_executor *executor, bool run_rest) {
     }
     int32_t status = stop_lanes(executor);
     if (status != KL_OK) return status;
-    drop_rest(executor);
+    kl_executor_drop_rest(executor);
     release(executor);
     return KL_OK;
 }

@@ -117,6 +117,9 @@ bool kl_executor_closing(const kl_executor *executor); /* true from close on */
 void kl_executor_end(kl_executor *executor);
 bool kl_executor_ended(const kl_executor *executor);
 
+/* Gives KL_ERR_STOPPED to all that waits. After end, when no driver is in a call any more. */
+void kl_executor_drop_rest(kl_executor *executor);
+
 /* ---- graphs ---- */
 
 /* A node's work: KL_OK, or why it failed. */

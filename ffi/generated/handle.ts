@@ -33,4 +33,5 @@ export const HANDLE = {
   ARENA: 29,
   TOPOLOGY: 30,
   LOG_CURSOR: 31,
+  EXECUTOR_LANE: 32,
 } as const;
