@@ -177,6 +177,36 @@ static uint32_t critical_path(const field *it, uint32_t nodes) {
     return longest;
 }
 
+typedef struct {
+    uint64_t ns_each;
+    uint32_t each;
+} burners;
+
+static void burn(void *argument, uint32_t index) {
+    const burners *it = argument;
+    (void)index;
+    for (uint32_t i = 0; i < it->each; i++) {
+        uint64_t end_ns = kl_clock_monotonic_ns() + it->ns_each;
+        while (kl_clock_monotonic_ns() < end_ns) kl_cpu_pause();
+    }
+}
+
+static uint64_t time_of_graph(kl_executor *executor, field *it) {
+    uint64_t start_ns = kl_clock_monotonic_ns();
+    KL_CHECK_EQ(run(executor, it).done, kl_task_graph_nodes(it->graph));
+    return kl_clock_monotonic_ns() - start_ns;
+}
+
+/* What a busy machine leaves of its processors: how much longer than alone do two plain threads take
+ * for the same work, just now? At least 1. */
+static double slowness(uint64_t work_ns, uint32_t lanes, uint64_t each_ns) {
+    burners work = {each_ns, (uint32_t)(work_ns / lanes / each_ns)};
+    uint64_t start_ns = kl_clock_monotonic_ns();
+    kl_test_threads(lanes, burn, &work);
+    double factor = (double)(kl_clock_monotonic_ns() - start_ns) / (double)(work_ns / lanes);
+    return factor > 1 ? factor : 1;
+}
+
 KL_TEST(G6_kl_executor_makespan_lies_within_the_bounds_of_graham) {
     const uint32_t nodes = 400, lanes = 2;
     const uint64_t each_ns = 100 * KL_NS_PER_US;
@@ -190,17 +220,17 @@ KL_TEST(G6_kl_executor_makespan_lies_within_the_bounds_of_graham) {
     }
     it->spin_ns = each_ns;
     uint64_t path_ns = critical_path(it, nodes) * each_ns, work_ns = nodes * each_ns;
-    uint64_t best_ns = UINT64_MAX;
-    for (uint32_t round = 0; round < 5; round++) { /* the machine may be busy: the best of five */
-        uint64_t start_ns = kl_clock_monotonic_ns();
-        KL_CHECK_EQ(run(executor, it).done, nodes);
-        uint64_t ns = kl_clock_monotonic_ns() - start_ns;
-        if (ns < best_ns) best_ns = ns;
+    bool within = kl_test_slow() || kl_cpu_count() < lanes; /* no times are judged there */
+    uint64_t end_ns = kl_clock_monotonic_ns() + 15 * KL_NS_PER_S;
+    for (uint32_t round = 0; round < 3 || (!within && kl_clock_monotonic_ns() < end_ns); round++) {
+        uint64_t ns = time_of_graph(executor, it);
         KL_CHECK(ns >= path_ns && ns >= work_ns / lanes); /* nothing is faster than physics */
+        if (within) continue;
+        /* Graham: work/P + critical path; a third more for what the machine does meanwhile. */
+        double limit = (double)(work_ns / lanes + path_ns) * 4 / 3;
+        within = (double)ns <= limit * slowness(work_ns, lanes, each_ns);
     }
-    if (!kl_test_slow() && kl_cpu_count() >= 2)
-        /* Graham: work/P + critical path; a half more for machines with other things to do. */
-        KL_CHECK_LE(best_ns, (work_ns / lanes + path_ns) * 3 / 2 + 20 * KL_NS_PER_MS);
+    KL_CHECK(within);
     KL_CHECK_EQ(kl_executor_close(executor, true), KL_OK);
     free_field(it);
 }
