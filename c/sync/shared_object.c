@@ -127,14 +127,17 @@ int32_t kl_shared_object_attach(const kl_shared_object_type *type, const uint8_t
     return status;
 }
 
-/* Ends the blocking waits of other threads on this handle. */
+/* Ends the waits on this handle: those of event loops are told so before the notify could tell them to
+ * look again, then the blocking ones. */
 static void stop_waits(kl_shared_object *object) {
     /* seq_cst: partner is the load in kl_event_count_wait; set before its event is notified. */
     atomic_store_explicit(&object->stopped, 1, memory_order_seq_cst);
     kl_event_count *event;
     for (uint32_t i = 0; object->type->event && (event = object->type->event(object, i)) != NULL;
-         i++)
+         i++) {
+        kl_event_count_retire(event);
         kl_event_count_notify_all(event);
+    }
 }
 
 int32_t kl_shared_object_close(const kl_shared_object_type *type, uint32_t handle) {
