@@ -362,10 +362,15 @@ int32_t kl_ms_queue_recover(kl_ms_queue *queue, uint32_t dead, kl_alive_fn alive
 /* ---- looking ---- */
 
 int32_t kl_ms_queue_size(const kl_ms_queue *queue) {
-    /* acquire, relaxed: the tail is not older than the head, so the distance is not below 0. */
+    /* acquire: as in pop; the tail is not older than the head, so the distance is not below 0. */
     uint64_t head = atomic_load_explicit(&queue->header->head, memory_order_acquire);
-    uint64_t tail = atomic_load_explicit(&queue->header->tail, memory_order_relaxed);
-    int32_t size = distance(head, tail), most = (int32_t)queue->capacity;
+    uint64_t tail = atomic_load_explicit(&queue->header->tail, memory_order_acquire);
+    if (!is_node(queue, tail)) return corrupt("tail", tail);
+    /* relaxed: a link that was not swung yet counts; wrong only while others move. */
+    uint64_t next =
+        atomic_load_explicit(next_of(queue, kl_tagged_index1(tail) - 1), memory_order_relaxed);
+    int32_t size = distance(head, tail) + (kl_tagged_index1(next) != 0);
+    int32_t most = (int32_t)queue->capacity;
     return size < 0 ? 0 : size < most ? size : most;
 }
 

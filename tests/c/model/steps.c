@@ -58,6 +58,7 @@ void kl_steps_kill_at(uint64_t k) {
 
 void kl_steps_pause_at(uint64_t k, void (*hook)(void)) {
     state.pause_at = k == 0 ? 0 : state.count + k;
+    if (k == 0) state.within = false;
     state.pause = hook;
 }
 

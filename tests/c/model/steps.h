@@ -26,7 +26,8 @@ uint64_t kl_steps_count(void);
 /* SIGKILL to the own process before the k-th atomic operation from now (1: the next). 0: no more. */
 void kl_steps_kill_at(uint64_t k);
 
-/* Calls `hook` once before the k-th atomic operation from now; the hook's own are not counted. */
+/* Calls `hook` once before the k-th atomic operation from now; the hook's own are not counted. 0, NULL:
+ * no more; to be called, too, after a hook left by longjmp. */
 void kl_steps_pause_at(uint64_t k, void (*hook)(void));
 
 /* From now on yields, spins or goes straight on between atomic operations, by chance. 0: no more. */
