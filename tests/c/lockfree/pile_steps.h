@@ -65,7 +65,7 @@ static void model_push_100(model *it) {
 }
 
 static void model_pop_one(model *it) {
-    if (it->count > 0) pile_model_pop(it);
+    if (it->count > 0) (void)pile_model_pop(it);
 }
 
 static void model_nothing(model *it) {
