@@ -70,6 +70,14 @@ export {
 export { IndexPool, type IndexPoolOptions, type PoolClaim } from "./lib/lockfree/index_pool.ts";
 export { MsQueue, type MsQueueOptions } from "./lib/lockfree/ms_queue.ts";
 export { Stack, type StackOptions } from "./lib/lockfree/stack.ts";
+export { MpmcQueue, type MpmcQueueOptions } from "./lib/lockfree/mpmc_queue.ts";
+export { MpscRing, type MpscRingOptions } from "./lib/lockfree/mpsc_ring.ts";
+export {
+  type RecordEncoding,
+  type RecordInput,
+  type RecordOutput,
+} from "./lib/lockfree/record_codec.ts";
+export { type RecordClaim, SharedQueue } from "./lib/lockfree/shared_queue.ts";
 export {
   SpscRing,
   type SpscRingOptions,

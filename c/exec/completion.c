@@ -10,7 +10,6 @@
 
 #include "base/handle.h"
 #include "exec/service.h"
-#include "lockfree/spsc_ring.h"
 #include "sync/shared_object.h"
 #include "sync/thread_end.h"
 
@@ -541,14 +540,6 @@ static int32_t arm_prepared(uint32_t completion, uint32_t token, uint32_t handle
     int32_t status = kl_completion_arm(completion, token, event, key, timeout_ns);
     kl_handle_leave(handle);
     return status;
-}
-
-int32_t kl_completion_arm_spsc_ring(uint32_t completion, uint32_t token, uint32_t ring,
-                                    uint32_t side, uint32_t bytes, double timeout_ms) {
-    kl_event_count *event = NULL;
-    uint32_t key = 0;
-    int32_t status = kl_spsc_ring_prepare(ring, side, bytes, &event, &key);
-    return status == 0 ? arm_prepared(completion, token, ring, event, key, timeout_ms) : status;
 }
 
 int32_t kl_completion_arm_shared(uint32_t completion, uint32_t token, uint32_t handle,

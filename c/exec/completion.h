@@ -63,13 +63,9 @@ KL_API int32_t kl_completion_drain(uint32_t completion, uint8_t *out, uint32_t c
  * perhaps not drained yet, or never armed). */
 KL_API int32_t kl_completion_cancel(uint32_t completion, uint32_t token);
 
-/* Waits until the consumer (side 2) of an spsc_ring has a record, or its producer (side 1) has room
- * for `bytes` more. 1: it is so now; 0: armed, `token` is posted later with KL_OK (arm again: it
- * may still not be so), KL_ERR_TIMEOUT or KL_ERR_CLOSED; or KL_ERR_*. timeout_ms < 0: no timeout. */
-KL_API int32_t kl_completion_arm_spsc_ring(uint32_t completion, uint32_t token, uint32_t ring,
-                                           uint32_t side, uint32_t bytes, double timeout_ms);
-
-/* Waits until `what` can be done with a shared object (sync/shared_object): as above. */
+/* Waits until `what` can be done with a shared object (sync/shared_object). 1: it can be now; 0: armed,
+ * `token` is posted later with KL_OK (arm again: it may still not be so), KL_ERR_TIMEOUT or
+ * KL_ERR_CLOSED; or KL_ERR_*. timeout_ms < 0: no timeout. */
 KL_API int32_t kl_completion_arm_shared(uint32_t completion, uint32_t token, uint32_t handle,
                                         uint32_t kind, uint32_t what, uint32_t argument,
                                         double timeout_ms);

@@ -653,6 +653,10 @@ int32_t kl_mpmc_queue_pop(uint32_t queue, uint8_t *out, uint32_t capacity) {
     return status < 0 ? status : bytes;
 }
 
+int32_t kl_mpmc_queue_pop_at(uint32_t queue, uint8_t *out, uint32_t offset, uint32_t capacity) {
+    return kl_mpmc_queue_pop(queue, out ? out + offset : NULL, out ? capacity : 0);
+}
+
 int32_t kl_mpmc_queue_push_many(uint32_t queue, const uint8_t *records, uint32_t bytes) {
     uint8_t elements[KL_MPMC_QUEUE_BATCH_MAX * KL_MPMC_QUEUE_ELEMENT_BYTES_MAX];
     int32_t status;

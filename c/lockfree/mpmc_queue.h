@@ -152,6 +152,9 @@ KL_API int32_t kl_mpmc_queue_push(uint32_t queue, const uint8_t *data, uint32_t 
 /* Bytes (>= 0), KL_ERR_AGAIN (empty, or the oldest is being written), KL_ERR_LIMIT (`capacity` is
  * less than record_bytes_max). */
 KL_API int32_t kl_mpmc_queue_pop(uint32_t queue, uint8_t *out, uint32_t capacity);
+/* The same, behind the first `offset` bytes of `out`. */
+KL_API int32_t kl_mpmc_queue_pop_at(uint32_t queue, uint8_t *out, uint32_t offset,
+                                    uint32_t capacity);
 /* {u32 bytes, bytes} padded to 4, one after the other. How many went in, or came out. pop_many
  * needs room for at least one record of the largest size. */
 KL_API int32_t kl_mpmc_queue_push_many(uint32_t queue, const uint8_t *records, uint32_t bytes);

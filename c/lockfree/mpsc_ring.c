@@ -671,6 +671,10 @@ int32_t kl_mpsc_ring_push(uint32_t ring, const uint8_t *data, uint32_t bytes) {
     return leave_producer(named, ring, status == KL_OK, status);
 }
 
+int32_t kl_mpsc_ring_pop_at(uint32_t ring, uint8_t *out, uint32_t offset, uint32_t capacity) {
+    return kl_mpsc_ring_pop(ring, out ? out + offset : NULL, out ? capacity : 0);
+}
+
 int32_t kl_mpsc_ring_push_many(uint32_t ring, const uint8_t *records, uint32_t bytes) {
     int32_t self;
     if (!records && bytes > 0) return kl_fail(KL_ERR_ARGUMENT, "%u bytes at NULL", bytes);
@@ -756,6 +760,18 @@ int32_t kl_mpsc_ring_peek(uint32_t ring) {
     do {
         status = kl_mpsc_ring_peek_sc(&named->ring);
     } while (unblocks(named, status, false));
+    return leave_consumer(named, ring, named->ring.head != before, status);
+}
+
+int32_t kl_mpsc_ring_peek_copy(uint32_t ring, uint8_t *out, uint32_t capacity) {
+    int32_t status;
+    named_ring *named = enter_as(ring, as_consumer, &status);
+    if (!named) return status;
+    uint64_t before = named->ring.head;
+    status = kl_mpsc_ring_peek_sc(&named->ring);
+    if (status > 0 && (!out || (uint32_t)status > capacity))
+        status = kl_fail(KL_ERR_LIMIT, "a record of %d bytes for %u", status, capacity);
+    if (status > 0) memcpy(out, kl_mpsc_ring_at(&named->ring, named->ring.head), (size_t)status);
     return leave_consumer(named, ring, named->ring.head != before, status);
 }
 

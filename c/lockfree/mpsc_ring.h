@@ -202,9 +202,13 @@ KL_API int32_t kl_mpsc_ring_abort(uint32_t ring, double position);
 /* KL_ERR_AGAIN: nothing, or the oldest record is being written. KL_ERR_LOCKED: there is another
  * live consumer. Otherwise as kl_mpsc_ring_pop_sc, pop_batch_sc, peek_sc and release_sc. */
 KL_API int32_t kl_mpsc_ring_pop(uint32_t ring, uint8_t *out, uint32_t capacity);
+/* The same, behind the first `offset` bytes of `out`. */
+KL_API int32_t kl_mpsc_ring_pop_at(uint32_t ring, uint8_t *out, uint32_t offset, uint32_t capacity);
 KL_API int32_t kl_mpsc_ring_pop_many(uint32_t ring, uint8_t *out, uint32_t capacity);
 KL_API int32_t kl_mpsc_ring_peek(uint32_t ring);
 KL_API int32_t kl_mpsc_ring_release(uint32_t ring);
+/* The bytes of the oldest record, which stays; KL_ERR_LIMIT. */
+KL_API int32_t kl_mpsc_ring_peek_copy(uint32_t ring, uint8_t *out, uint32_t capacity);
 /* The position of the oldest record, for the consumer after peek. */
 KL_API double kl_mpsc_ring_position(uint32_t ring);
 /* Bytes in use, headers and padding included; capacity; both < 0 on error. */

@@ -533,6 +533,10 @@ int32_t kl_spsc_ring_pop(uint32_t ring, uint8_t *out, uint32_t capacity) {
     return leave(ring, named, status >= 0 ? &named->ring.header->space_event : NULL, status);
 }
 
+int32_t kl_spsc_ring_pop_at(uint32_t ring, uint8_t *out, uint32_t offset, uint32_t capacity) {
+    return kl_spsc_ring_pop(ring, out ? out + offset : NULL, out ? capacity : 0);
+}
+
 int32_t kl_spsc_ring_push_many(uint32_t ring, const uint8_t *records, uint32_t bytes) {
     named_ring *named = NULL;
     if (!records && bytes > 0) return kl_fail(KL_ERR_ARGUMENT, "%u bytes at NULL", bytes);
@@ -596,12 +600,31 @@ int32_t kl_spsc_ring_pop_words(uint32_t ring, uint8_t *words, uint32_t count) {
     return leave(ring, named, status > 0 ? &named->ring.header->space_event : NULL, status);
 }
 
+static int32_t only_records(const named_ring *named) {
+    if (named->ring.record_bytes == 0) return KL_OK;
+    return kl_fail(KL_ERR_ARGUMENT, "a ring of 8-byte records, not of byte ones");
+}
+
+int32_t kl_spsc_ring_peek_copy(uint32_t ring, uint8_t *out, uint32_t capacity) {
+    named_ring *named = NULL;
+    int32_t status = enter(ring, KL_SPSC_RING_CONSUMER, &named);
+    if (status != KL_OK) return status;
+    status = only_records(named);
+    if (status == KL_OK) status = kl_spsc_ring_peek_sc(&named->ring);
+    if (status > 0 && (!out || (uint32_t)status > capacity))
+        status = kl_fail(KL_ERR_LIMIT, "a record of %d bytes for %u", status, capacity);
+    if (status > 0)
+        copy_out(&named->ring, named->ring.head + KL_SPSC_RING_RECORD_BYTES, out, (uint64_t)status);
+    return leave(ring, named, NULL, status);
+}
+
 double kl_spsc_ring_reserve(uint32_t ring, uint32_t bytes) {
     named_ring *named = NULL;
     uint64_t position = 0;
     int32_t status = enter(ring, KL_SPSC_RING_PRODUCER, &named);
     if (status != KL_OK) return status;
-    status = kl_spsc_ring_claim_sp(&named->ring, bytes, &position);
+    status = only_records(named);
+    if (status == KL_OK) status = kl_spsc_ring_claim_sp(&named->ring, bytes, &position);
     status = leave(ring, named, NULL, status);
     return status == KL_OK ? (double)(position & ((1ull << 53) - 1)) : status;
 }
@@ -628,7 +651,7 @@ double kl_spsc_ring_position(uint32_t ring) {
     int32_t status = enter(ring, KL_SPSC_RING_CONSUMER, &named);
     if (status != KL_OK) return status;
     uint64_t head = named->ring.head & ((1ull << 53) - 1);
-    status = leave(ring, named, NULL, KL_OK);
+    status = leave(ring, named, NULL, only_records(named));
     return status == KL_OK ? (double)head : status;
 }
 
@@ -672,9 +695,4 @@ int32_t kl_spsc_ring_check(uint32_t ring) {
     named_ring *named = NULL;
     int32_t status = enter(ring, 0, &named);
     return status == KL_OK ? leave(ring, named, NULL, kl_spsc_ring_verify(&named->ring)) : status;
-}
-
-int32_t kl_spsc_ring_prepare(uint32_t ring, uint32_t side, uint32_t bytes, kl_event_count **event,
-                             uint32_t *key) {
-    return kl_shared_object_prepare(ring, KL_HANDLE_SPSC_RING, side, bytes, event, key);
 }

@@ -173,6 +173,8 @@ KL_API int32_t kl_spsc_ring_remove(const uint8_t *name, uint32_t name_bytes);
 
 KL_API int32_t kl_spsc_ring_push(uint32_t ring, const uint8_t *data, uint32_t bytes);
 KL_API int32_t kl_spsc_ring_pop(uint32_t ring, uint8_t *out, uint32_t capacity);
+/* The same, behind the first `offset` bytes of `out`. */
+KL_API int32_t kl_spsc_ring_pop_at(uint32_t ring, uint8_t *out, uint32_t offset, uint32_t capacity);
 /* kl_spsc_ring_push_batch_sp and pop_batch_sc. */
 KL_API int32_t kl_spsc_ring_push_many(uint32_t ring, const uint8_t *records, uint32_t bytes);
 KL_API int32_t kl_spsc_ring_pop_many(uint32_t ring, uint8_t *out, uint32_t capacity);
@@ -187,6 +189,8 @@ KL_API int32_t kl_spsc_ring_pop_words(uint32_t ring, uint8_t *words, uint32_t co
 KL_API double kl_spsc_ring_reserve(uint32_t ring, uint32_t bytes);
 KL_API int32_t kl_spsc_ring_commit(uint32_t ring, const uint8_t *data, uint32_t bytes);
 KL_API int32_t kl_spsc_ring_skip(uint32_t ring);
+/* The bytes of the oldest record, which stays; KL_ERR_LIMIT. */
+KL_API int32_t kl_spsc_ring_peek_copy(uint32_t ring, uint8_t *out, uint32_t capacity);
 KL_API double kl_spsc_ring_position(uint32_t ring);
 /* Where data begins in this process (8 bytes to `out`); good for ever, see mem/region.h. */
 KL_API int32_t kl_spsc_ring_address(uint32_t ring, uint8_t *out);
@@ -197,10 +201,6 @@ KL_API double kl_spsc_ring_used_bytes(uint32_t ring);
 KL_API double kl_spsc_ring_capacity_bytes(uint32_t ring);
 KL_API int32_t kl_spsc_ring_check(uint32_t ring); /* kl_spsc_ring_verify */
 
-/* For exec/completion: looks whether `side` could go on; if not, gives the event and key to wait
- * with. 1 ready, 0 wait (`*event`, `*key` set; the handle is entered: leave it with
- * kl_handle_leave), or KL_ERR_*. */
-int32_t kl_spsc_ring_prepare(uint32_t ring, uint32_t side, uint32_t bytes, kl_event_count **event,
-                             uint32_t *key);
+/* What of kl_shared_object_wait: the side, with the record's bytes as `argument` for the producer. */
 
 #endif

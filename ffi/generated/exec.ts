@@ -7,11 +7,6 @@ export const EXEC = {
     parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "f64"],
     result: "i32",
   },
-  /** `int32_t kl_completion_arm_spsc_ring(uint32_t completion, uint32_t token, uint32_t ring, uint32_t side, uint32_t bytes, double timeout_ms)` */
-  kl_completion_arm_spsc_ring: {
-    parameters: ["u32", "u32", "u32", "u32", "u32", "f64"],
-    result: "i32",
-  },
   /** `int32_t kl_completion_cancel(uint32_t completion, uint32_t token)` */
   kl_completion_cancel: {
     parameters: ["u32", "u32"],

@@ -172,6 +172,11 @@ export const LOCKFREE = {
     parameters: ["u32", "buffer", "u32"],
     result: "i32",
   },
+  /** `int32_t kl_mpmc_queue_pop_at(uint32_t queue, uint8_t *out, uint32_t offset, uint32_t capacity)` */
+  kl_mpmc_queue_pop_at: {
+    parameters: ["u32", "buffer", "u32", "u32"],
+    result: "i32",
+  },
   /** `int32_t kl_mpmc_queue_pop_many(uint32_t queue, uint8_t *out, uint32_t capacity)` */
   kl_mpmc_queue_pop_many: {
     parameters: ["u32", "buffer", "u32"],
@@ -272,9 +277,19 @@ export const LOCKFREE = {
     parameters: ["u32"],
     result: "i32",
   },
+  /** `int32_t kl_mpsc_ring_peek_copy(uint32_t ring, uint8_t *out, uint32_t capacity)` */
+  kl_mpsc_ring_peek_copy: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
   /** `int32_t kl_mpsc_ring_pop(uint32_t ring, uint8_t *out, uint32_t capacity)` */
   kl_mpsc_ring_pop: {
     parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_mpsc_ring_pop_at(uint32_t ring, uint8_t *out, uint32_t offset, uint32_t capacity)` */
+  kl_mpsc_ring_pop_at: {
+    parameters: ["u32", "buffer", "u32", "u32"],
     result: "i32",
   },
   /** `int32_t kl_mpsc_ring_pop_many(uint32_t ring, uint8_t *out, uint32_t capacity)` */
@@ -407,9 +422,19 @@ export const LOCKFREE = {
     parameters: ["u32"],
     result: "i32",
   },
+  /** `int32_t kl_spsc_ring_peek_copy(uint32_t ring, uint8_t *out, uint32_t capacity)` */
+  kl_spsc_ring_peek_copy: {
+    parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
   /** `int32_t kl_spsc_ring_pop(uint32_t ring, uint8_t *out, uint32_t capacity)` */
   kl_spsc_ring_pop: {
     parameters: ["u32", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_spsc_ring_pop_at(uint32_t ring, uint8_t *out, uint32_t offset, uint32_t capacity)` */
+  kl_spsc_ring_pop_at: {
+    parameters: ["u32", "buffer", "u32", "u32"],
     result: "i32",
   },
   /** `int32_t kl_spsc_ring_pop_many(uint32_t ring, uint8_t *out, uint32_t capacity)` */

@@ -11,7 +11,6 @@
 import type { Socket } from "node:net";
 import { type Symbols, symbols } from "../../ffi/library.ts";
 import { check, KeelsonError, STATUS } from "../base/error.ts";
-import { registerRingWait } from "../lockfree/spsc_ring.ts";
 import { registerSharedWait } from "../sync/shared_object.ts";
 
 /**
@@ -173,17 +172,6 @@ async function waitUntil(
     if (status < 0) throw new KeelsonError(status, action);
   }
 }
-
-registerRingWait((ring, side, bytes, timeoutMs, signal) => {
-  const { kl_completion_arm_spsc_ring } = symbols("exec");
-  return waitUntil(
-    "wait for a ring",
-    timeoutMs,
-    signal,
-    (completion, token, leftMs) =>
-      kl_completion_arm_spsc_ring(completion, token, ring, side, bytes, leftMs),
-  );
-});
 
 registerSharedWait((action, { handle, kind, what, argument }, timeoutMs, signal) => {
   const { kl_completion_arm_shared } = symbols("exec");

@@ -1,13 +1,24 @@
 /**
- * A bounded queue of byte records between two Workers or processes: one producer, one consumer.
+ * A bounded queue of records between two Workers or processes: one producer, one consumer.
  *
  * @module
  */
+import { HANDLE } from "../../ffi/generated/handle.ts";
 import { type Symbols, symbols } from "../../ffi/library.ts";
-import { check, KeelsonError, refuse, STATUS } from "../base/error.ts";
+import { check, refuse, STATUS } from "../base/error.ts";
+import { openShared, quote, removeShared, type WaitOptions } from "../sync/shared_object.ts";
+import {
+  BATCH_BYTES_MAX,
+  decodeBatch,
+  encodeBatch,
+  type RecordEncoding,
+  type RecordInput,
+  type RecordOutput,
+} from "./record_codec.ts";
+import { type RecordClaim, SharedQueue } from "./shared_queue.ts";
 
 /** Options for {@linkcode SpscRing.create}. */
-export interface SpscRingOptions {
+export interface SpscRingOptions<E extends RecordEncoding = "bytes"> {
   /**
    * Room for records, each of which takes 8 bytes more than it has, rounded up to 8. A power of two from
    * 64 to 2^32. @default {65536}
@@ -15,54 +26,29 @@ export interface SpscRingOptions {
   capacityBytes?: number;
   /** Records are numbers from 0 to 2^32 - 1 ({@linkcode SpscRing.pushWord}). @default {false} */
   words?: boolean;
+  /** What records are at this end. @default {"bytes"} */
+  encoding?: E;
 }
 
 /** Options for {@linkcode SpscRing.waitForData} and {@linkcode SpscRing.waitForSpace}. */
-export interface SpscRingWaitOptions {
-  /** Rejects the promise with its reason. @default {never} */
-  signal?: AbortSignal;
-  /** After this long the promise resolves to `false`. @default {no limit} */
-  timeoutMs?: number;
-}
+export type SpscRingWaitOptions = WaitOptions;
 
-const PRODUCER = 1;
-const CONSUMER = 2;
 const CAPACITY_BYTES = 65536;
-const SCRATCH_BYTES = 4096;
-const BATCH_BYTES_MAX = 1024 * 1024;
-/** Records in a row without a wait, after which an iteration lets timers and other work run. */
-const RECORDS_PER_TURN = 256;
+/** In front of each record. */
+const HEADER_BYTES = 8;
 
-/** Waits for a side of a ring: `true` when it can go on, `false` after the timeout. */
-export type RingWait = (
-  ring: number,
-  side: number,
-  bytes: number,
-  timeoutMs: number,
-  signal?: AbortSignal,
-) => Promise<boolean>;
-
-let ringWait: RingWait | undefined;
-
-/** The row above, which knows event loops, says here how to wait for a ring. */
-export function registerRingWait(wait: RingWait): void {
-  ringWait = wait;
-}
-
-const encoder = new TextEncoder();
-const outHandle = new Uint32Array(1);
-const outHandleBytes = new Uint8Array(outHandle.buffer);
 let lockfree: Symbols<"lockfree"> | undefined;
 
 /**
- * A first-in-first-out queue of byte records in shared memory, for exactly one producer and one consumer.
+ * A first-in-first-out queue of records in shared memory, for exactly one producer and one consumer.
  *
  * Either side may be the main program, a Worker or another process; the first push makes a thread the
  * producer, the first pop makes one the consumer. The side of one that died (a killed process, a
  * terminated Worker) is taken over by the next. Nothing already pushed is lost by that; the record that a
- * consumer died over may come again.
+ * consumer died over, inside a pop or a {@linkcode SpscRing.read}, comes again (at least once).
  *
- * Records live in memory until they are popped: they outlive every process, but not a reboot.
+ * Records live in memory until they are popped: they outlive every process, but not a reboot. Push and pop
+ * take constant time, without locks and without waiting.
  *
  * @example Two ends of one ring, as two processes would have them
  * ```ts
@@ -77,19 +63,15 @@ let lockfree: Symbols<"lockfree"> | undefined;
  * SpscRing.remove(name);
  * ```
  */
-export class SpscRing implements Disposable, AsyncIterable<Uint8Array> {
+export class SpscRing<E extends RecordEncoding = "bytes"> extends SharedQueue<E> {
   /** Room for records, with 8 bytes for each. */
   readonly capacityBytes: number;
-  /** What it was created or attached as. */
-  readonly name: string;
-  #handle: number;
   #lockfree: Symbols<"lockfree">;
-  #scratch = new Uint8Array(SCRATCH_BYTES);
+  #scratch: Uint8Array<ArrayBuffer> | undefined;
 
-  private constructor(lockfree: Symbols<"lockfree">, handle: number, name: string) {
+  private constructor(lockfree: Symbols<"lockfree">, handle: number, name: string, encoding: E) {
+    super("ring", HANDLE.SPSC_RING, handle, name, encoding);
     this.#lockfree = lockfree;
-    this.#handle = handle;
-    this.name = name;
     this.capacityBytes = lockfree.kl_spsc_ring_capacity_bytes(handle);
   }
 
@@ -109,19 +91,23 @@ export class SpscRing implements Disposable, AsyncIterable<Uint8Array> {
    * SpscRing.remove(name);
    * ```
    */
-  static create(name: string, options: SpscRingOptions = {}): SpscRing {
+  static create<E extends RecordEncoding = "bytes">(
+    name: string,
+    options: SpscRingOptions<E> = {},
+  ): SpscRing<E> {
     const action = `create the ring ${quote(name)}`;
-    const { capacityBytes = CAPACITY_BYTES, words = false } = options;
+    const { capacityBytes = CAPACITY_BYTES, words = false, encoding = "bytes" as E } = options;
     if (!Number.isSafeInteger(capacityBytes)) {
       refuse(action, `capacityBytes must be a power of two, not ${String(capacityBytes)}`);
     }
-    const utf8 = encodeName(action, name);
     const known = lockfree ??= symbols("lockfree");
-    check(
-      known.kl_spsc_ring_create(utf8, utf8.length, capacityBytes, words ? 8 : 0, outHandleBytes),
+    const handle = openShared(
       action,
+      name,
+      (utf8, bytes, out) =>
+        known.kl_spsc_ring_create(utf8, bytes, capacityBytes, words ? 8 : 0, out),
     );
-    return new SpscRing(known, outHandle[0], name);
+    return new SpscRing(known, handle, name, encoding);
   }
 
   /**
@@ -140,16 +126,19 @@ export class SpscRing implements Disposable, AsyncIterable<Uint8Array> {
    * }
    * ```
    */
-  static attach(name: string): SpscRing {
-    const action = `attach to the ring ${quote(name)}`;
-    const utf8 = encodeName(action, name);
+  static attach<E extends RecordEncoding = "bytes">(
+    name: string,
+    { encoding = "bytes" as E }: Pick<SpscRingOptions<E>, "encoding"> = {},
+  ): SpscRing<E> {
     const known = lockfree ??= symbols("lockfree");
-    check(known.kl_spsc_ring_attach(utf8, utf8.length, outHandleBytes), action);
-    return new SpscRing(known, outHandle[0], name);
+    const handle = openShared(`attach to the ring ${quote(name)}`, name, known.kl_spsc_ring_attach);
+    return new SpscRing(known, handle, name, encoding);
   }
 
   /**
    * Takes the name away. Whoever has the ring open keeps it; the memory is freed with the last.
+   *
+   * @throws {KeelsonError} `KL_ERR_NOT_FOUND`, `KL_ERR_NAME`
    *
    * @example
    * ```ts
@@ -161,10 +150,8 @@ export class SpscRing implements Disposable, AsyncIterable<Uint8Array> {
    * ```
    */
   static remove(name: string): void {
-    const action = `remove the ring ${quote(name)}`;
-    const utf8 = encodeName(action, name);
     const known = lockfree ??= symbols("lockfree");
-    check(known.kl_spsc_ring_remove(utf8, utf8.length), action);
+    removeShared(`remove the ring ${quote(name)}`, name, known.kl_spsc_ring_remove);
   }
 
   /**
@@ -184,14 +171,10 @@ export class SpscRing implements Disposable, AsyncIterable<Uint8Array> {
    * SpscRing.remove(name);
    * ```
    */
-  push(record: Uint8Array): boolean {
-    const status = this.#lockfree.kl_spsc_ring_push(
-      this.#handle,
-      record as Uint8Array<ArrayBuffer>,
-      record.byteLength,
-    );
-    if (status === 0) return true;
-    return this.#notNow(status, "push to");
+  push(record: RecordInput[E]): boolean {
+    const bytes = this.encode(record);
+    const status = this.#lockfree.kl_spsc_ring_push(this.handle, bytes, bytes.byteLength);
+    return status === 0 || this.notNow(status, "push to");
   }
 
   /**
@@ -211,16 +194,16 @@ export class SpscRing implements Disposable, AsyncIterable<Uint8Array> {
    * SpscRing.remove(name);
    * ```
    */
-  pop(): Uint8Array<ArrayBuffer> | undefined {
+  pop(): RecordOutput[E] | undefined {
+    const { chunk } = this;
     for (;;) {
-      const bytes = this.#lockfree.kl_spsc_ring_pop(
-        this.#handle,
-        this.#scratch,
-        this.#scratch.length,
-      );
-      if (bytes >= 0) return this.#scratch.slice(0, bytes);
-      if (bytes !== STATUS.KL_ERR_LIMIT) return this.#notNow(bytes, "pop from") || undefined;
-      this.#growScratch(0);
+      const { bytes, used } = chunk, room = bytes.length - used;
+      const popped = room < 0 // its buffer was transferred with a record
+        ? STATUS.KL_ERR_LIMIT
+        : this.#lockfree.kl_spsc_ring_pop_at(this.handle, bytes, used, room);
+      if (popped >= 0) return this.decode(popped);
+      if (popped !== STATUS.KL_ERR_LIMIT) return this.notNow(popped, "pop from") || undefined;
+      chunk.renew(this.#lockfree.kl_spsc_ring_peek(this.handle));
     }
   }
 
@@ -237,12 +220,13 @@ export class SpscRing implements Disposable, AsyncIterable<Uint8Array> {
    * SpscRing.remove(name);
    * ```
    */
-  pushMany(records: readonly Uint8Array[]): number {
+  pushMany(records: readonly RecordInput[E][]): number {
+    const encoded = this.encodeMany(records);
     let done = 0;
-    while (done < records.length) {
-      const { batch, count } = encodeBatch(records, done);
-      const pushed = this.#lockfree.kl_spsc_ring_push_many(this.#handle, batch, batch.length);
-      if (pushed < 0) this.#notNow(pushed, "push to");
+    while (done < encoded.length) {
+      const { batch, count } = encodeBatch(encoded, done);
+      const pushed = this.#lockfree.kl_spsc_ring_push_many(this.handle, batch, batch.length);
+      if (pushed < 0) this.notNow(pushed, "push to");
       done += pushed;
       if (pushed < count) break;
     }
@@ -263,18 +247,99 @@ export class SpscRing implements Disposable, AsyncIterable<Uint8Array> {
    * SpscRing.remove(name);
    * ```
    */
-  popMany(): Uint8Array<ArrayBuffer>[] {
-    this.#growScratch(Math.min(this.capacityBytes, BATCH_BYTES_MAX));
+  popMany(): RecordOutput[E][] {
     for (;;) {
-      const count = this.#lockfree.kl_spsc_ring_pop_many(
-        this.#handle,
-        this.#scratch,
-        this.#scratch.length,
+      const scratch = this.#scratch ??= new Uint8Array(
+        Math.min(this.capacityBytes, BATCH_BYTES_MAX),
       );
-      if (count >= 0) return decodeBatch(this.#scratch, count);
-      if (count !== STATUS.KL_ERR_LIMIT) this.#notNow(count, "pop from");
-      this.#growScratch(0);
+      const count = this.#lockfree.kl_spsc_ring_pop_many(this.handle, scratch, scratch.length);
+      if (count >= 0) return decodeBatch(scratch, count, this.codec) as RecordOutput[E][];
+      if (count !== STATUS.KL_ERR_LIMIT) this.notNow(count, "pop from");
+      // A batch has 4 bytes in front of each record and up to 3 behind it.
+      this.#scratch = new Uint8Array(this.#lockfree.kl_spsc_ring_peek(this.handle) + 7);
     }
+  }
+
+  /**
+   * Room for a record of `bytes`, to be written in place and committed; `undefined` when there is none now.
+   * One at a time: the next push or claim takes the place of one that was not committed.
+   *
+   * @throws {KeelsonError} as {@linkcode SpscRing.push}
+   *
+   * @example
+   * ```ts
+   * import { SpscRing } from "@keelson/keelson";
+   *
+   * const name = `example-${crypto.randomUUID()}`;
+   * using ring = SpscRing.create(name);
+   * const claim = ring.claim(100)!;
+   * const { written } = new TextEncoder().encodeInto("hello", claim.bytes);
+   * claim.commit(written);
+   * console.assert(ring.pop()?.length === 5);
+   * SpscRing.remove(name);
+   * ```
+   */
+  claim(bytes: number): RecordClaim | undefined {
+    this.#checkSize(bytes);
+    const position = this.#lockfree.kl_spsc_ring_reserve(this.handle, bytes);
+    if (position < 0) return this.notNow(position, "claim room in") || undefined;
+    const at = position % this.capacityBytes + HEADER_BYTES;
+    const mapping = at + bytes <= this.capacityBytes ? this.#map() : undefined;
+    const view = mapping ? mapping.subarray(at, at + bytes) : new Uint8Array(bytes);
+    let open = true;
+    return {
+      bytes: view,
+      commit: (written = bytes) => {
+        if (!open) refuse(this.doing("commit to"), "this claim is over");
+        if (!(written >= 0 && written <= bytes)) {
+          refuse(this.doing("commit to"), `${written} bytes of a claim of ${bytes}`);
+        }
+        open = false;
+        const data = mapping ? null : view;
+        check(
+          this.#lockfree.kl_spsc_ring_commit(this.handle, data, written),
+          () => this.doing("commit to"),
+        );
+      },
+      abort: () => {
+        open = false;
+      },
+    };
+  }
+
+  /**
+   * Gives the oldest record's bytes to `use`, in place where FFI is granted for all paths, and takes the
+   * record out when `use` returns; when it throws, the record stays. `false` when there was none. The bytes
+   * are not to be kept: they are written over afterwards.
+   *
+   * @example
+   * ```ts
+   * import { SpscRing } from "@keelson/keelson";
+   *
+   * const name = `example-${crypto.randomUUID()}`;
+   * using ring = SpscRing.create(name);
+   * ring.push(Uint8Array.of(1, 2, 3));
+   * let sum = 0;
+   * console.assert(ring.read((bytes) => bytes.forEach((byte) => sum += byte)));
+   * console.assert(sum === 6);
+   * SpscRing.remove(name);
+   * ```
+   */
+  read(use: (bytes: Uint8Array<ArrayBuffer>) => void): boolean {
+    const bytes = this.#lockfree.kl_spsc_ring_peek(this.handle);
+    if (bytes < 0) return this.notNow(bytes, "read from");
+    const at = this.#lockfree.kl_spsc_ring_position(this.handle) % this.capacityBytes +
+      HEADER_BYTES;
+    const mapping = at + bytes <= this.capacityBytes ? this.#map() : undefined;
+    if (!mapping) {
+      use(this.#peekCopy(bytes));
+    } else {
+      use(mapping.subarray(at, at + bytes));
+    }
+    if (this.handle !== 0) {
+      check(this.#lockfree.kl_spsc_ring_skip(this.handle), () => this.doing("read from"));
+    }
+    return true;
   }
 
   /**
@@ -293,11 +358,10 @@ export class SpscRing implements Disposable, AsyncIterable<Uint8Array> {
    */
   pushWord(word: number): boolean {
     if (word >>> 0 !== word) {
-      refuse(`push to the ring ${quote(this.name)}`, `${word} is not a number from 0 to 2^32 - 1`);
+      refuse(this.doing("push to"), `${word} is not a number from 0 to 2^32 - 1`);
     }
-    const status = this.#lockfree.kl_spsc_ring_push_u32(this.#handle, word);
-    if (status === 0) return true;
-    return this.#notNow(status, "push to");
+    const status = this.#lockfree.kl_spsc_ring_push_u32(this.handle, word);
+    return status === 0 || this.notNow(status, "push to");
   }
 
   /**
@@ -314,96 +378,52 @@ export class SpscRing implements Disposable, AsyncIterable<Uint8Array> {
    * ```
    */
   popWord(): number | undefined {
-    const word = this.#lockfree.kl_spsc_ring_pop_u32(this.#handle);
+    const word = this.#lockfree.kl_spsc_ring_pop_u32(this.handle);
     if (word >= 0) return word;
-    return this.#notNow(word, "pop from") || undefined;
+    return this.notNow(word, "pop from") || undefined;
   }
 
   /**
-   * Resolves to `true` as soon as there is something to pop, to `false` after the timeout. For the consumer.
-   *
-   * @throws {KeelsonError} `KL_ERR_CLOSED` when this end is closed meanwhile
+   * Appends numbers in one call, up to the first that has no room. Answers how many went in.
    *
    * @example
    * ```ts
    * import { SpscRing } from "@keelson/keelson";
    *
    * const name = `example-${crypto.randomUUID()}`;
-   * using ring = SpscRing.create(name);
-   * console.assert(await ring.waitForData({ timeoutMs: 5 }) === false);
+   * using ring = SpscRing.create(name, { words: true });
+   * console.assert(ring.pushWords(Uint32Array.of(1, 2, 3)) === 3);
+   * const words = new Uint32Array(64);
+   * console.assert(ring.popWords(words) === 3 && words[2] === 3);
    * SpscRing.remove(name);
    * ```
    */
-  waitForData(options: SpscRingWaitOptions = {}): Promise<boolean> {
-    return this.#wait(CONSUMER, 0, options);
+  pushWords(words: Uint32Array<ArrayBuffer>): number {
+    if (!(words instanceof Uint32Array)) refuse(this.doing("push to"), "not a Uint32Array");
+    const done = this.#lockfree.kl_spsc_ring_push_words(
+      this.handle,
+      words as unknown as Uint8Array<ArrayBuffer>,
+      words.length,
+    );
+    return done < 0 ? check(done, () => this.doing("push to")) : done;
   }
 
-  /**
-   * Resolves to `true` as soon as a record of `bytes` would fit, to `false` after the timeout. For the producer.
-   *
-   * @throws {KeelsonError} `KL_ERR_ARGUMENT` when it could never fit, `KL_ERR_CLOSED` when this end is closed
-   * meanwhile
-   *
-   * @example
-   * ```ts
-   * import { SpscRing } from "@keelson/keelson";
-   *
-   * const name = `example-${crypto.randomUUID()}`;
-   * using ring = SpscRing.create(name);
-   * console.assert(await ring.waitForSpace(100));
-   * SpscRing.remove(name);
-   * ```
-   */
-  waitForSpace(bytes: number, options: SpscRingWaitOptions = {}): Promise<boolean> {
-    if (bytes >>> 0 !== bytes) {
-      refuse(`wait for the ring ${quote(this.name)}`, `${bytes} is not a number of bytes`);
-    }
-    return this.#wait(PRODUCER, bytes, options);
-  }
-
-  /**
-   * Pops records as they come, until this end is closed.
-   *
-   * @example
-   * ```ts
-   * import { SpscRing } from "@keelson/keelson";
-   *
-   * const name = `example-${crypto.randomUUID()}`;
-   * using ring = SpscRing.create(name);
-   * ring.pushMany([Uint8Array.of(1), Uint8Array.of(2)]);
-   * let sum = 0;
-   * for await (const record of ring) {
-   *   sum += record[0];
-   *   if (sum === 3) break;
-   * }
-   * SpscRing.remove(name);
-   * ```
-   */
-  async *[Symbol.asyncIterator](): AsyncIterator<Uint8Array<ArrayBuffer>> {
-    for (let inTurn = 0; this.#handle !== 0;) {
-      const record = this.pop();
-      if (record) {
-        yield record;
-        if (++inTurn < RECORDS_PER_TURN) continue;
-        inTurn = 0;
-        await new Promise<void>((resolve) => void setImmediate(resolve));
-        continue;
-      }
-      try {
-        inTurn = 0;
-        await this.waitForData();
-      } catch (error) {
-        if (error instanceof KeelsonError && this.#handle === 0) return;
-        throw error;
-      }
-    }
+  /** Takes out as many numbers as there are and `words` has room for. Answers how many. */
+  popWords(words: Uint32Array<ArrayBuffer>): number {
+    if (!(words instanceof Uint32Array)) refuse(this.doing("pop from"), "not a Uint32Array");
+    const done = this.#lockfree.kl_spsc_ring_pop_words(
+      this.handle,
+      words as unknown as Uint8Array<ArrayBuffer>,
+      words.length,
+    );
+    return done < 0 ? check(done, () => this.doing("pop from")) : done;
   }
 
   /** Bytes that pushed records take now, with 8 bytes for each. */
   get usedBytes(): number {
     return check(
-      this.#lockfree.kl_spsc_ring_used_bytes(this.#handle),
-      `look at the ring ${quote(this.name)}`,
+      this.#lockfree.kl_spsc_ring_used_bytes(this.handle),
+      () => this.doing("look at"),
     );
   }
 
@@ -413,87 +433,30 @@ export class SpscRing implements Disposable, AsyncIterable<Uint8Array> {
    * @throws {KeelsonError} `KL_ERR_CORRUPT`
    */
   verify(): void {
-    check(this.#lockfree.kl_spsc_ring_check(this.#handle), `verify the ring ${quote(this.name)}`);
+    check(this.#lockfree.kl_spsc_ring_check(this.handle), () => this.doing("verify"));
   }
 
-  /** Gives up this end and its side. The ring stays, for others and under its name. */
-  close(): void {
-    const handle = this.#handle;
-    this.#handle = 0;
-    if (handle !== 0) this.#lockfree.kl_spsc_ring_close(handle);
+  protected override closeHandle(handle: number): void {
+    this.#lockfree.kl_spsc_ring_close(handle);
   }
 
-  /** The same as {@linkcode SpscRing.close}. */
-  [Symbol.dispose](): void {
-    this.close();
+  #map(): Uint8Array<ArrayBuffer> | undefined {
+    return this.mapping(this.capacityBytes, this.#lockfree.kl_spsc_ring_address);
   }
 
-  #wait(side: number, bytes: number, options: SpscRingWaitOptions): Promise<boolean> {
-    const { timeoutMs = -1, signal } = options;
-    if (!ringWait) {
-      throw new KeelsonError(STATUS.KL_ERR_UNSUPPORTED, `wait for the ring ${quote(this.name)}`, {
-        detail: "lib/exec/completion.ts is not loaded; import from the package's own entry points",
-      });
+  /** The oldest record, which stays. */
+  #peekCopy(bytes: number): Uint8Array<ArrayBuffer> {
+    const copy = new Uint8Array(bytes);
+    check(
+      this.#lockfree.kl_spsc_ring_peek_copy(this.handle, copy, bytes),
+      () => this.doing("read from"),
+    );
+    return copy;
+  }
+
+  #checkSize(bytes: number): void {
+    if (bytes >>> 0 !== bytes) {
+      refuse(this.doing("claim room in"), `${bytes} is not a number of bytes`);
     }
-    return ringWait(this.#handle, side, bytes, timeoutMs, signal);
   }
-
-  /** `false` for "full" and "empty"; throws everything else. */
-  #notNow(status: number, doing: string): false {
-    if (status === STATUS.KL_ERR_AGAIN) return false;
-    check(status, () => `${doing} the ring ${quote(this.name)}`);
-    return false;
-  }
-
-  /** To hold the next record, and no less than `least`. */
-  #growScratch(least: number): void {
-    const next = this.#lockfree.kl_spsc_ring_peek(this.#handle);
-    // A batch has 4 bytes in front of each record and up to 3 behind it.
-    const wanted = Math.max(least, SCRATCH_BYTES, next + 7);
-    if (wanted > this.#scratch.length) this.#scratch = new Uint8Array(wanted);
-  }
-}
-
-function quote(name: string): string {
-  return JSON.stringify(name);
-}
-
-function encodeName(action: string, name: string): Uint8Array<ArrayBuffer> {
-  if (typeof name !== "string" || name === "") refuse(action, "a ring's name is a string");
-  return encoder.encode(name);
-}
-
-/** Records from `first` on, as {u32 bytes, bytes} padded to 4; about a MiB of them, at least one. */
-function encodeBatch(
-  records: readonly Uint8Array[],
-  first: number,
-): { batch: Uint8Array<ArrayBuffer>; count: number } {
-  let bytes = 0, end = first;
-  for (; end < records.length && (end === first || bytes < BATCH_BYTES_MAX); end++) {
-    bytes += 4 + padded(records[end].byteLength);
-  }
-  const batch = new Uint8Array(bytes);
-  const sizes = new DataView(batch.buffer);
-  for (let at = 0, index = first; index < end; index++) {
-    const record = records[index];
-    sizes.setUint32(at, record.byteLength, true);
-    batch.set(record, at + 4);
-    at += 4 + padded(record.byteLength);
-  }
-  return { batch, count: end - first };
-}
-
-function decodeBatch(batch: Uint8Array<ArrayBuffer>, count: number): Uint8Array<ArrayBuffer>[] {
-  const sizes = new DataView(batch.buffer);
-  const records = new Array<Uint8Array<ArrayBuffer>>(count);
-  for (let at = 0, index = 0; index < count; index++) {
-    const bytes = sizes.getUint32(at, true);
-    records[index] = batch.slice(at + 4, at + 4 + bytes);
-    at += 4 + padded(bytes);
-  }
-  return records;
-}
-
-function padded(bytes: number): number {
-  return (bytes + 3) & ~3;
 }

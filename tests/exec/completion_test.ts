@@ -118,7 +118,7 @@ Deno.test("waitFor() wakes a sleeping event loop within microseconds", async () 
     await ring.waitForData();
     const now = monotonicMicros();
     for (let record = ring.pop(); record; record = ring.pop()) {
-      micros.push(now - new Float64Array(record.buffer)[0]);
+      micros.push(now - new Float64Array(record.buffer, record.byteOffset)[0]);
     }
   }
   await done;

@@ -175,7 +175,7 @@ for (const grant of ["all", "path"] as const) {
     const ended = run(PRODUCER.replace("NAME", ring.name), flags);
     let next = 0;
     for await (const record of ring) {
-      assertEquals(new DataView(record.buffer).getUint32(0, true), next);
+      assertEquals(new DataView(record.buffer, record.byteOffset).getUint32(0, true), next);
       assertEquals(record.length, 4 + next % 100);
       if (++next === 5000) break;
     }

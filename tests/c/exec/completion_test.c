@@ -510,7 +510,7 @@ KL_TEST(kl_completion_cancel_races_the_post_and_exactly_one_wins) {
 
 /* ---- rings ---- */
 
-KL_TEST(kl_completion_arm_spsc_ring_posts_when_data_or_room_comes_and_when_it_closes) {
+KL_TEST(kl_completion_arm_shared_posts_when_data_or_room_comes_and_when_it_closes) {
     isolate it = open_isolate();
     char name[64];
     uint8_t record[600] = {0};
@@ -519,21 +519,28 @@ KL_TEST(kl_completion_arm_spsc_ring_posts_when_data_or_room_comes_and_when_it_cl
     KL_CHECK_EQ(kl_spsc_ring_create((uint8_t *)name, (uint32_t)bytes, 1024, 0, (uint8_t *)&ring),
                 KL_OK);
     KL_CHECK_EQ(kl_spsc_ring_remove((uint8_t *)name, (uint32_t)bytes), KL_OK);
-    KL_CHECK_EQ(kl_completion_arm_spsc_ring(it.completion, 1, ring, 2, 0, -1), 0);
-    KL_CHECK_EQ(kl_completion_arm_spsc_ring(it.completion, 2, ring, 1, 600, -1), 1);
+    KL_CHECK_EQ(kl_completion_arm_shared(it.completion, 1, ring, KL_HANDLE_SPSC_RING, 2, 0, -1), 0);
+    KL_CHECK_EQ(kl_completion_arm_shared(it.completion, 2, ring, KL_HANDLE_SPSC_RING, 1, 600, -1),
+                1);
     KL_CHECK_EQ(kl_spsc_ring_push(ring, record, 600), KL_OK);
     expect(&it, 1, KL_OK);
-    KL_CHECK_EQ(kl_completion_arm_spsc_ring(it.completion, 3, ring, 2, 0, -1), 1);
-    KL_CHECK_EQ(kl_completion_arm_spsc_ring(it.completion, 4, ring, 1, 600, -1), 0);
+    KL_CHECK_EQ(kl_completion_arm_shared(it.completion, 3, ring, KL_HANDLE_SPSC_RING, 2, 0, -1), 1);
+    KL_CHECK_EQ(kl_completion_arm_shared(it.completion, 4, ring, KL_HANDLE_SPSC_RING, 1, 600, -1),
+                0);
     KL_CHECK_EQ(kl_spsc_ring_pop(ring, record, 600), 600);
     expect(&it, 4, KL_OK);
-    KL_CHECK_EQ(kl_completion_arm_spsc_ring(it.completion, 5, ring, 2, 0, 10), 0);
+    KL_CHECK_EQ(kl_completion_arm_shared(it.completion, 5, ring, KL_HANDLE_SPSC_RING, 2, 0, 10), 0);
     expect(&it, 5, KL_ERR_TIMEOUT);
-    KL_CHECK_EQ(kl_completion_arm_spsc_ring(it.completion, 6, ring, 1, 5000, -1), KL_ERR_ARGUMENT);
-    KL_CHECK_EQ(kl_completion_arm_spsc_ring(it.completion, 6, ring, 3, 0, -1), KL_ERR_ARGUMENT);
-    KL_CHECK_EQ(kl_completion_arm_spsc_ring(it.completion, 7, ring, 2, 0, -1), 0);
+    KL_CHECK_EQ(kl_completion_arm_shared(it.completion, 6, ring, KL_HANDLE_SPSC_RING, 1, 5000, -1),
+                KL_ERR_ARGUMENT);
+    KL_CHECK_EQ(kl_completion_arm_shared(it.completion, 6, ring, KL_HANDLE_SPSC_RING, 3, 0, -1),
+                KL_ERR_ARGUMENT);
+    KL_CHECK_EQ(kl_completion_arm_shared(it.completion, 7, ring, KL_HANDLE_SPSC_RING, 2, 0, -1), 0);
     KL_CHECK_EQ(kl_spsc_ring_close(ring), KL_OK);
-    expect(&it, 7, KL_ERR_CLOSED);
-    KL_CHECK_EQ(kl_completion_arm_spsc_ring(it.completion, 8, ring, 2, 0, -1), KL_ERR_HANDLE);
+    kl_completion_entry closed = next_entry(&it); /* woken to find it closed, or told so */
+    KL_CHECK_EQ(closed.token, 7);
+    KL_CHECK(closed.status == KL_OK || closed.status == KL_ERR_CLOSED);
+    KL_CHECK_EQ(kl_completion_arm_shared(it.completion, 8, ring, KL_HANDLE_SPSC_RING, 2, 0, -1),
+                KL_ERR_HANDLE);
     close_isolate(&it);
 }
