@@ -9,6 +9,7 @@ import { DISK_ROWS } from "./broker/disk_rows.ts";
 import { DURABLE_ROWS } from "./broker/durable_rows.ts";
 import { PUBLISH_ROWS } from "./broker/publish_rows.ts";
 import { EXECUTOR_ROWS } from "./exec/executor_rows.ts";
+import { POOL_ROWS } from "./exec/pool_rows.ts";
 import { IMPORT_ROWS } from "./ffi/import_rows.ts";
 import type { RowDefinition } from "./frame/row.ts";
 import { DEQUE_ROWS } from "./lockfree/deque_rows.ts";
@@ -30,6 +31,7 @@ export const rows: readonly RowDefinition[] = [
   ...LOCK_ROWS,
   ...READ_ROWS,
   ...EXECUTOR_ROWS,
+  ...POOL_ROWS,
   ...PUBLISH_ROWS,
   ...DELIVER_ROWS,
   ...DURABLE_ROWS,

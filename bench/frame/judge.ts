@@ -137,7 +137,7 @@ function judgeFloor(
     return { says, value: other.missing ? null : median(theirs), met };
   }
   const plus = floor.plus ? ` + ${floor.plus} ${unit}` : "";
-  const times = floor.factor === 1 ? "" : `${floor.factor} x `;
+  const times = floor.factor === 1 ? "" : `${Number(floor.factor.toPrecision(3))} x `;
   const says = `${sign} ${times}${floor.to}${plus}`;
   if (other.missing !== undefined) return { says, value: null, met: false };
   const limit = floor.factor * median(theirs) + (floor.plus ?? 0);
