@@ -111,17 +111,17 @@ static int32_t claim_as(kl_spsc_ring *ring, kl_region *region, uint32_t side, ui
     _Atomic uint32_t *owner_word = role(ring, side);
     KL_ASSERT(self != 0);
     if (self == 0) return KL_ERR_BUG; /* not joined */
-    /* acquire: partner is the release in release_as. */
-    uint32_t owner = atomic_load_explicit(owner_word, memory_order_acquire), before = owner;
+    uint32_t owner = atomic_load_explicit(owner_word, memory_order_relaxed), before = owner;
     while (owner != self) {
         if (owner != 0 && is_alive(region, owner))
             return kl_fail(KL_ERR_LOCKED, "the ring has a live %s (slot %u of its region)",
                            side == KL_SPSC_RING_PRODUCER ? "producer" : "consumer", owner & 0xffu);
-        /* acq_rel: partner is itself elsewhere; exactly one replaces a dead owner. A failure means
-         * that somebody else changed it, which is progress. */
+        /* acquire: partner is the release in release_as; what a dead owner did is known to who
+         * finds it dead. Exactly one replaces it. A failure means that somebody else changed it,
+         * which is progress; nothing is concluded from it. */
         before = owner;
-        if (atomic_compare_exchange_strong_explicit(owner_word, &owner, self, memory_order_acq_rel,
-                                                    memory_order_acquire))
+        if (atomic_compare_exchange_strong_explicit(owner_word, &owner, self, memory_order_acquire,
+                                                    memory_order_relaxed))
             owner = self;
     }
     int32_t status = reread(ring, side);

@@ -28,8 +28,8 @@ uint32_t kl_futex_wake(_Atomic uint32_t *word, uint32_t count) {
 }
 
 static bool is_stopped(const _Atomic uint32_t *stop) {
-    /* seq_cst: partner is the store of whoever stops, who notifies after it. */
-    return stop && atomic_load_explicit(stop, memory_order_seq_cst) != 0;
+    /* relaxed: whoever stops notifies after it, and who sees the sequence moved sees the flag. */
+    return stop && atomic_load_explicit(stop, memory_order_relaxed) != 0;
 }
 
 static bool has_moved(kl_event_count *event, uint32_t key) {
@@ -75,9 +75,10 @@ int32_t kl_event_count_wait(kl_event_count *event, uint32_t key, uint64_t timeou
 }
 
 void kl_event_count_wake(kl_event_count *event) {
-    /* N3 and N4, seq_cst: partners are W1 and W2. In this order, see the header. */
-    atomic_store_explicit(&event->waiters, 0, memory_order_seq_cst);
-    atomic_fetch_add_explicit(&event->sequence, 1, memory_order_seq_cst);
+    /* N3, relaxed, and N4, release: partner is the acquire in prepare. In this order, see the
+     * header: a sleeper whose key is N4's sets his flag after N3. */
+    atomic_store_explicit(&event->waiters, 0, memory_order_relaxed);
+    atomic_fetch_add_explicit(&event->sequence, 1, memory_order_release);
     /* acquire: partner is the release in on_wake. */
     void (*serve)(kl_event_count *) = atomic_load_explicit(&wake_hook, memory_order_acquire);
     if (serve) serve(event);

@@ -12,14 +12,16 @@
  *         kl_event_count_wait(e, key, timeout, stop);
  *     }
  *
- * Always: zero bytes are a ready event count. No wake-up is lost. All four steps below are seq_cst,
- * so they have one order S: the sleeper does W1 waiters = 1, then W2 reads sequence; the notifier
+ * Always: zero bytes are a ready event count. No wake-up is lost. These four steps are seq_cst, so
+ * they have one order S: the sleeper does W1 waiters = 1, then W2 reads sequence; the notifier
  * does N1 sequence += 1, then N2 reads waiters. If W2 does not see N1 then W2 comes before N1 in S,
  * so W1 comes before N2, and N2 sees 1 and wakes; the kernel compares sequence with the key again
  * under its own lock, so a wake cannot fall between that comparison and the sleep. The notifier
  * that wakes does N3 waiters = 0, then N4 sequence += 1, then N5 wakes all: a sleeper whose W1 came
- * before N3 (which takes its flag away) either sees N4 or sleeps before N5; one whose W1 came after
- * N3 still has its flag. Who is woken and finds the sequence moved does not set it again.
+ * before N3 (which takes its flag away) either sees N4 or sleeps before N5, as the kernel gives
+ * the two calls an order and who comes second sees what the first did before; one whose W1 came
+ * after N3 still has its flag, and whose key is N4's comes after N3 (N4 releases, prepare
+ * acquires). Who is woken and finds the sequence moved does not set it again.
  *
  * A wait may end without a change, after a slice for one, so waiters look at their condition again.
  * Death: `waiters` is a flag, not a count: a killed, timed out or stopped sleeper costs one spare

@@ -64,7 +64,8 @@ void kl_model_poison(void) {
     worlds->world.header.poisoned = 1;
 }
 
-/* Whoever finds somebody dead knows all that one did: the kernel told it. */
+/* Whoever finds somebody dead knows all that one did: the kernel told it, after the processor that the
+ * dead one was on had done its stores. */
 static bool lives(uint32_t generation, uint32_t id) {
     uint32_t slot = id & 0xff;
     if (id >> 8 != generation || slot > MAIN) return false;
@@ -74,8 +75,10 @@ static bool lives(uint32_t generation, uint32_t id) {
                              .address = (uintptr_t)&X.died[slot],
                              .bytes = sizeof X.died[slot]});
     kl_explorer_event()->read = !X.died[slot];
-    if (X.died[slot]) kl_explorer_thread_learns(X.current, &X.threads[slot].now);
-    return !X.died[slot];
+    if (!X.died[slot]) return true;
+    for (; X.threads[slot].buffered > 0; X.done.everything = true) kl_explorer_drain(slot);
+    kl_explorer_thread_learns(X.current, &X.threads[slot].now);
+    return false;
 }
 
 /* The wrapped names are declared here: nothing else calls them. */
@@ -272,6 +275,7 @@ WRAP(long, syscall, long number, ...) {
         return futex_wait(word, (uint32_t)arguments[2], (const struct timespec *)arguments[3]);
     if (number == SYS_futex && (arguments[1] & FUTEX_CMD_MASK) == FUTEX_WAKE)
         return futex_wake(word, (uint32_t)arguments[2]);
+    if (number == SYS_gettid || number == SYS_getpid) return 1000 + (long)X.current;
     if (number == SYS_membarrier) {
         kl_model_heavy_fence();
         return 0;

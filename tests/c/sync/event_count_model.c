@@ -51,7 +51,7 @@ static void wait_until_two(void) {
         KL_MODEL_CHECK_EQ(kl_event_count_wait(&event, key, KL_FOREVER, NULL), KL_OK);
     }
 }
-KL_MODEL(kl_event_count_model_two_notifiers,
+KL_MODEL(kl_event_count_model_two_notifiers, .executions_max = 20000, .random = 2000,
          .threads = {wait_until_two, make_more_and_notify, make_more_and_notify})
 static void make_twice(void) {
     make_more_and_notify();
