@@ -83,6 +83,19 @@ export {
   type SpscRingOptions,
   type SpscRingWaitOptions,
 } from "./lib/lockfree/spsc_ring.ts";
+export { Counter } from "./lib/sync/counter.ts";
+export { EventCount } from "./lib/sync/event_count.ts";
+export { Latest, type LatestOptions } from "./lib/sync/latest.ts";
+export { Mutex } from "./lib/sync/mutex.ts";
+export {
+  type OrderCounts,
+  OrderedLock,
+  type OrderedLockOptions,
+  type OrderedSite,
+  type OrderRule,
+  type OrderViolation,
+} from "./lib/sync/ordered_lock.ts";
+export { SleepLock, SleepLockGuard, type SleepLockOptions } from "./lib/sync/sleep_lock.ts";
 export { preloadCompletion } from "./lib/exec/completion.ts";
 export {
   type MapOptions,

@@ -147,6 +147,76 @@ export const SYNC = {
     parameters: ["u32", "f64"],
     result: "i32",
   },
+  /** `int32_t kl_order_counts_to(uint8_t *out, uint32_t capacity)` */
+  kl_order_counts_to: {
+    parameters: ["buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_order_site(const uint8_t *text, uint32_t bytes)` */
+  kl_order_site: {
+    parameters: ["buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_order_tell(double index, uint8_t *out, uint32_t capacity)` */
+  kl_order_tell: {
+    parameters: ["f64", "buffer", "u32"],
+    result: "i32",
+  },
+  /** `double kl_order_told(void)` */
+  kl_order_told: {
+    parameters: [],
+    result: "f64",
+  },
+  /** `void kl_order_turn(uint32_t on)` */
+  kl_order_turn: {
+    parameters: ["u32"],
+    result: "void",
+  },
+  /** `int32_t kl_ordered_lock_about(uint32_t handle, uint8_t *out)` */
+  kl_ordered_lock_about: {
+    parameters: ["u32", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t kl_ordered_lock_attach(const uint8_t *name, uint32_t name_bytes, uint8_t *out)` */
+  kl_ordered_lock_attach: {
+    parameters: ["buffer", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t kl_ordered_lock_close(uint32_t handle)` */
+  kl_ordered_lock_close: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_ordered_lock_create(const uint8_t *name, uint32_t name_bytes, uint32_t rank, double key, const uint8_t *class_name, uint32_t class_name_bytes, uint8_t *out)` */
+  kl_ordered_lock_create: {
+    parameters: ["buffer", "u32", "u32", "f64", "buffer", "u32", "buffer"],
+    result: "i32",
+  },
+  /** `int32_t kl_ordered_lock_give(uint32_t handle)` */
+  kl_ordered_lock_give: {
+    parameters: ["u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_ordered_lock_remove(const uint8_t *name, uint32_t name_bytes)` */
+  kl_ordered_lock_remove: {
+    parameters: ["buffer", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_ordered_lock_set_site(uint32_t handle, uint32_t site)` */
+  kl_ordered_lock_set_site: {
+    parameters: ["u32", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_ordered_lock_take_within(uint32_t handle, double timeout_ms, uint32_t site)` */
+  kl_ordered_lock_take_within: {
+    parameters: ["u32", "f64", "u32"],
+    result: "i32",
+  },
+  /** `int32_t kl_ordered_lock_try(uint32_t handle, uint32_t site)` */
+  kl_ordered_lock_try: {
+    parameters: ["u32", "u32"],
+    result: "i32",
+  },
   /** `int32_t kl_shared_object_wait(uint32_t handle, uint32_t kind, uint32_t what, uint32_t argument, double timeout_ms)` */
   kl_shared_object_wait: {
     parameters: ["u32", "u32", "u32", "u32", "f64"],

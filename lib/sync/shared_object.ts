@@ -91,7 +91,7 @@ export function waitShared(
   target: WaitTarget,
   { timeoutMs, signal }: WaitOptions = {},
 ): Promise<boolean> {
-  const limitMs = checkTimeout(action, timeoutMs);
+  const limitMs = waitTimeout(action, timeoutMs);
   if (!sharedWait) {
     throw new KeelsonError(STATUS.KL_ERR_UNSUPPORTED, action, {
       detail: "lib/exec/completion.ts is not loaded; import from the package's own entry points",
@@ -107,7 +107,7 @@ export function waitShared(
  * @throws {KeelsonError} `KL_ERR_CLOSED` when this end is closed meanwhile
  */
 export function waitSharedSync(action: string, target: WaitTarget, timeoutMs?: number): boolean {
-  const limitMs = checkTimeout(action, timeoutMs);
+  const limitMs = waitTimeout(action, timeoutMs);
   const { handle, kind, what, argument } = target;
   const known = sync ??= symbols("sync");
   const status = known.kl_shared_object_wait(handle, kind, what, argument, limitMs);
@@ -117,7 +117,7 @@ export function waitSharedSync(action: string, target: WaitTarget, timeoutMs?: n
 }
 
 /** Milliseconds for C: below 0 means no limit. */
-function checkTimeout(action: string, timeoutMs: number | undefined): number {
+export function waitTimeout(action: string, timeoutMs: number | undefined): number {
   if (timeoutMs === undefined || timeoutMs === Infinity) return -1;
   if (typeof timeoutMs !== "number" || !(timeoutMs >= 0)) {
     refuse(action, `timeoutMs must be 0 or more milliseconds, not ${String(timeoutMs)}`);
