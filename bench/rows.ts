@@ -13,6 +13,7 @@ import { POOL_ROWS } from "./exec/pool_rows.ts";
 import { IMPORT_ROWS } from "./ffi/import_rows.ts";
 import type { RowDefinition } from "./frame/row.ts";
 import { DEQUE_ROWS } from "./lockfree/deque_rows.ts";
+import { MESSAGE_ROWS } from "./lockfree/message_rows.ts";
 import { QUEUE_ROWS } from "./lockfree/queue_rows.ts";
 import { STACK_ROWS } from "./lockfree/stack_rows.ts";
 import { SPSC_RING_ROWS } from "./lockfree/spsc_ring_rows.ts";
@@ -26,6 +27,7 @@ export const rows: readonly RowDefinition[] = [
   ...IMPORT_ROWS,
   ...SPSC_RING_ROWS,
   ...QUEUE_ROWS,
+  ...MESSAGE_ROWS,
   ...STACK_ROWS,
   ...DEQUE_ROWS,
   ...LOCK_ROWS,

@@ -105,3 +105,69 @@ export class SabRing {
     return count;
   }
 }
+
+const RING_WORDS = 8192;
+
+/** A ring of words: the same positions as {@linkcode SabRing}; neither side waits. */
+export class SabWords {
+  readonly #words: Int32Array<SharedArrayBuffer>;
+  readonly #data: Uint32Array<SharedArrayBuffer>;
+  #tail = 0;
+  #headSeen = 0;
+  #head = 0;
+  #tailSeen = 0;
+
+  constructor(buffer = new SharedArrayBuffer(128 + 4 * RING_WORDS)) {
+    this.#words = new Int32Array(buffer, 0, 32);
+    this.#data = new Uint32Array(buffer, 128);
+  }
+
+  /** `false` when it is full. */
+  push(word: number): boolean {
+    if (this.#tail - this.#headSeen >= RING_WORDS) {
+      this.#headSeen = Atomics.load(this.#words, 16);
+      if (this.#tail - this.#headSeen >= RING_WORDS) return false;
+    }
+    this.#data[this.#tail & (RING_WORDS - 1)] = word;
+    this.#tail = (this.#tail + 1) | 0;
+    Atomics.store(this.#words, 0, this.#tail);
+    return true;
+  }
+
+  /** `undefined` when it is empty. */
+  pop(): number | undefined {
+    if (this.#head === this.#tailSeen) {
+      this.#tailSeen = Atomics.load(this.#words, 0);
+      if (this.#head === this.#tailSeen) return undefined;
+    }
+    const word = this.#data[this.#head & (RING_WORDS - 1)];
+    this.#head = (this.#head + 1) | 0;
+    Atomics.store(this.#words, 16, this.#head);
+    return word;
+  }
+
+  /** All or none; the ring's length is a multiple of theirs. */
+  pushMany(words: Uint32Array): boolean {
+    if (this.#tail - this.#headSeen + words.length > RING_WORDS) {
+      this.#headSeen = Atomics.load(this.#words, 16);
+      if (this.#tail - this.#headSeen + words.length > RING_WORDS) return false;
+    }
+    this.#data.set(words, this.#tail & (RING_WORDS - 1));
+    this.#tail = (this.#tail + words.length) | 0;
+    Atomics.store(this.#words, 0, this.#tail);
+    return true;
+  }
+
+  /** As many as there is room for in `out`, or none. */
+  popMany(out: Uint32Array): boolean {
+    if (this.#tailSeen - this.#head < out.length) {
+      this.#tailSeen = Atomics.load(this.#words, 0);
+      if (this.#tailSeen - this.#head < out.length) return false;
+    }
+    const from = this.#head & (RING_WORDS - 1);
+    out.set(this.#data.subarray(from, from + out.length));
+    this.#head = (this.#head + out.length) | 0;
+    Atomics.store(this.#words, 16, this.#head);
+    return true;
+  }
+}

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { MsQueue, SpscRing, Stack } from "../../mod.ts";
+import { MpmcQueue, MpscRing, MsQueue, SpscRing, Stack } from "../../mod.ts";
 
 /** What one thread is to do. */
 export interface RecordingOrder {
@@ -25,8 +25,21 @@ export interface RecordedQueue extends Disposable {
   pop(): number | undefined;
 }
 
-/** What can be recorded: how to make one, and how to open it. */
-export const QUEUES = {
+/** How to make one, and how to open it. */
+interface Recorded {
+  create(name: string): Disposable;
+  attach(name: string): RecordedQueue;
+  remove(name: string): void;
+  capacity: number;
+  /** A push or pop that got nowhere does not mean "full" or "empty". @default {false} */
+  saysMerelyNotNow?: boolean;
+}
+
+/** What can be recorded. */
+export const QUEUES: Record<
+  "spscRing" | "mpscRing" | "mpmcQueue" | "msQueue" | "stack",
+  Recorded
+> = {
   spscRing: {
     create: (name: string): Disposable => SpscRing.create(name, { capacityBytes: 64, words: true }),
     attach(name: string): RecordedQueue {
@@ -65,5 +78,41 @@ export const QUEUES = {
     },
     remove: (name: string) => Stack.remove(name),
     capacity: 8,
+  },
+  mpmcQueue: {
+    create: (name: string): Disposable => MpmcQueue.create(name, { capacity: 8, words: true }),
+    attach(name: string): RecordedQueue {
+      const queue = MpmcQueue.attach(name);
+      return {
+        push: (value) => queue.pushWord(value),
+        pop: () => queue.popWord(),
+        [Symbol.dispose]: () => queue.close(),
+      };
+    },
+    remove: (name: string) => MpmcQueue.remove(name),
+    capacity: 8,
+    // It also answers so while the next place is in somebody's hands.
+    saysMerelyNotNow: true,
+  },
+  mpscRing: {
+    create: (name: string): Disposable => MpscRing.create(name, { capacityBytes: 256 }),
+    attach(name: string): RecordedQueue {
+      const ring = MpscRing.attach(name);
+      const word = new Uint32Array(1), bytes = new Uint8Array(word.buffer);
+      return {
+        push(value) {
+          word[0] = value;
+          return ring.push(bytes);
+        },
+        pop() {
+          const record = ring.pop();
+          return record && new DataView(record.buffer, record.byteOffset).getUint32(0, true);
+        },
+        [Symbol.dispose]: () => ring.close(),
+      };
+    },
+    remove: (name: string) => MpscRing.remove(name),
+    capacity: Infinity, // in bytes, and padding counts
+    saysMerelyNotNow: true,
   },
 };

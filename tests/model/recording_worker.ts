@@ -13,6 +13,7 @@ import { QUEUES, type RecordingOrder } from "./recorded_queue.ts";
 const FRUITLESS_MAX = 4;
 
 function record({ queue, name, pushes, first, count, shared, threads }: RecordingOrder): History {
+  const { saysMerelyNotNow } = QUEUES[queue];
   using opened = QUEUES[queue].attach(name);
   const history = new History(2 * count);
   monotonicMicros();
@@ -27,7 +28,7 @@ function record({ queue, name, pushes, first, count, shared, threads }: Recordin
     const end = monotonicMicros();
     if (got === false || got === undefined) {
       const kind = pushes ? OPERATION.full : OPERATION.empty;
-      if (++fruitless <= FRUITLESS_MAX) history.add(kind, NaN, start, end);
+      if (++fruitless <= FRUITLESS_MAX && !saysMerelyNotNow) history.add(kind, NaN, start, end);
       // Whoever it waits for may want this processor.
       if (fruitless % 256 === 0) Atomics.wait(shared, 0, threads, 0.05);
       continue;

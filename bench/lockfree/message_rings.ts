@@ -1,0 +1,94 @@
+/**
+ * Messages through two rings, one each way: the other end is a Worker or another process.
+ *
+ * @module
+ */
+import { SpscRing } from "../../lib/lockfree/spsc_ring.ts";
+import { RecordDigest } from "../frame/statistics.ts";
+import { FLOW_BATCH } from "./message_work.ts";
+
+const CAPACITY_BYTES = 1 << 20;
+
+/** A ring there and a ring back. */
+export class MessageRings {
+  private constructor(readonly out: SpscRing, readonly back: SpscRing) {}
+
+  /** The side that asks. */
+  static create(name: string): MessageRings {
+    const options = { capacityBytes: CAPACITY_BYTES };
+    return new MessageRings(
+      SpscRing.create(`${name}-out`, options),
+      SpscRing.create(`${name}-back`, options),
+    );
+  }
+
+  /** The side that answers; nobody needs the names afterwards. */
+  static attach(name: string): MessageRings {
+    const rings = new MessageRings(
+      SpscRing.attach(`${name}-back`),
+      SpscRing.attach(`${name}-out`),
+    );
+    SpscRing.remove(`${name}-out`);
+    SpscRing.remove(`${name}-back`);
+    return rings;
+  }
+
+  /** Sends; waits for room. */
+  send(record: Uint8Array): void {
+    while (!this.out.push(record)) this.out.waitForSpaceSync(record.length);
+  }
+
+  /** Takes the next record; blocks until it is there. */
+  take(): Uint8Array<ArrayBuffer> {
+    for (;;) {
+      const record = this.back.pop();
+      if (record) return record;
+      this.back.waitForDataSync();
+    }
+  }
+
+  /** Sends, and blocks for the answer. */
+  trip(record: Uint8Array): Uint8Array<ArrayBuffer> {
+    this.send(record);
+    return this.take();
+  }
+
+  /** Sends, and awaits the answer on the event loop. */
+  async tripAwaiting(record: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+    this.send(record);
+    for (;;) {
+      const answer = this.back.pop();
+      if (answer) return answer;
+      await this.back.waitForData();
+    }
+  }
+
+  /** Answers each record with itself, until an empty one comes. */
+  answer(): void {
+    for (let record = this.take(); record.length > 0; record = this.take()) this.send(record);
+  }
+
+  /** Sends all of them; waits for room. */
+  sendMany(records: readonly Uint8Array[]): void {
+    for (let done = this.out.pushMany(records); done < records.length;) {
+      this.out.waitForSpaceSync(FLOW_BATCH * 64);
+      done += this.out.pushMany(records.slice(done));
+    }
+  }
+
+  /** Digests so many records. */
+  digest(records: number): string {
+    const digest = new RecordDigest();
+    while (digest.records < records) {
+      const found = this.back.popMany();
+      if (found.length === 0) this.back.waitForDataSync();
+      for (const record of found) digest.add(record);
+    }
+    return digest.toString();
+  }
+
+  close(): void {
+    this.out.close();
+    this.back.close();
+  }
+}
