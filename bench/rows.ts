@@ -18,6 +18,7 @@ import { QUEUE_ROWS } from "./lockfree/queue_rows.ts";
 import { STACK_ROWS } from "./lockfree/stack_rows.ts";
 import { SPSC_RING_ROWS } from "./lockfree/spsc_ring_rows.ts";
 import { LOG_ROWS } from "./log/durable_log_rows.ts";
+import { CALL_ROWS } from "./sync/call_rows.ts";
 import { LOCK_ROWS } from "./sync/lock_rows.ts";
 import { READ_ROWS } from "./sync/read_rows.ts";
 
@@ -32,6 +33,7 @@ export const rows: readonly RowDefinition[] = [
   ...DEQUE_ROWS,
   ...LOCK_ROWS,
   ...READ_ROWS,
+  ...CALL_ROWS,
   ...EXECUTOR_ROWS,
   ...POOL_ROWS,
   ...PUBLISH_ROWS,
