@@ -120,3 +120,5 @@ export {
   type CapabilityTableOptions,
   type Permissions,
 } from "./lib/lockfree/capability_table.ts";
+export { Arena, type ArenaBlock, type ArenaOptions, type ArenaPlacement } from "./lib/mem/arena.ts";
+export { type SimulatedTopology, Topology } from "./lib/mem/topology.ts";

@@ -128,10 +128,8 @@ int32_t kl_cpu_current(void) {
     return sched_getcpu();
 }
 
-int32_t kl_cpu_pin(uint32_t cpu) {
-    if (cpu >= CPUS)
-        return kl_fail(KL_ERR_ARGUMENT, "processor %u: the largest number is %u", cpu, CPUS - 1);
-    wide_set one, *before = NULL;
+int32_t kl_cpu_pin_to(const uint32_t *cpus, uint32_t count) {
+    wide_set wanted, *before = NULL;
     if (before_pin() == NULL) {
         before = malloc(sizeof *before);
         if (before == NULL || before_error != 0) {
@@ -144,16 +142,24 @@ int32_t kl_cpu_pin(uint32_t cpu) {
             return kl_fail_errno(KL_ERR_IO, error, "asking where this thread may run");
         }
     }
-    CPU_ZERO_S(sizeof one, one.sets);
-    CPU_SET_S(cpu, sizeof one, one.sets);
-    if (sched_setaffinity(0, sizeof one, one.sets) != 0) {
+    CPU_ZERO_S(sizeof wanted, wanted.sets);
+    for (uint32_t i = 0; i < count; i++)
+        if (cpus[i] < CPUS) CPU_SET_S(cpus[i], sizeof wanted, wanted.sets);
+    if (sched_setaffinity(0, sizeof wanted, wanted.sets) != 0) {
         int error = errno;
         free(before);
         return kl_fail_errno(error == EINVAL ? KL_ERR_ARGUMENT : KL_ERR_IO, error,
-                             "pinning this thread to processor %u", cpu);
+                             "pinning this thread to processor %u%s", count > 0 ? cpus[0] : 0,
+                             count > 1 ? " and others" : "");
     }
     if (before != NULL && pthread_setspecific(before_key, before) != 0) free(before);
     return KL_OK;
+}
+
+int32_t kl_cpu_pin(uint32_t cpu) {
+    if (cpu >= CPUS)
+        return kl_fail(KL_ERR_ARGUMENT, "processor %u: the largest number is %u", cpu, CPUS - 1);
+    return kl_cpu_pin_to(&cpu, 1);
 }
 
 bool kl_cpu_pinned(void) {

@@ -40,6 +40,9 @@ KL_API int32_t kl_cpu_current(void);
  * starts inherit the pin. */
 KL_API int32_t kl_cpu_pin(uint32_t cpu);
 
+/* The same for any of `count` processors, those of them that are there and allowed. */
+int32_t kl_cpu_pin_to(const uint32_t *cpus, uint32_t count);
+
 /* Gives the calling thread back what it could run on before its first pin. KL_OK without a pin. */
 KL_API int32_t kl_cpu_unpin(void);
 
