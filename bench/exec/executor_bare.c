@@ -1,4 +1,5 @@
-/* exec/executor in bare C: see pool_drive.h. */
+/* exec/executor in bare C: see pool_drive.h. Two words more, SPIN_NS and STEAL, fix what else tunes
+ * itself. */
 #include "exec/executor.h"
 
 #include "bench/exec/task_body.h"
@@ -21,14 +22,22 @@ static void run_job(kl_job *job, int32_t status, kl_executor_lane *lane) {
     if (status == KL_OK) task_body(((numbered_job *)(void *)job)->index);
 }
 
+static uint64_t fixed_spin_ns, fixed_steal;
+
 static pool *pool_open(uint32_t threads) {
     static pool made;
     kl_executor_options options = {.lanes = threads, .threads = true, .pin = true};
+    if (fixed_steal != 0) {
+        options.fixed = true;
+        options.no_spin = fixed_spin_ns == 0;
+        options.spin_ns_max = (uint32_t)fixed_spin_ns;
+        options.steal_max = (uint32_t)fixed_steal;
+    }
     if (kl_executor_open(&made.executor, &options) != KL_OK) exit(1);
     return &made;
 }
 
-static void pool_run(pool *one, uint32_t tasks) {
+static void pool_run(pool *one, uint32_t first, uint32_t tasks) {
     if (one->room < tasks) {
         one->jobs = realloc(one->jobs, tasks * sizeof *one->jobs);
         one->room = tasks;
@@ -37,7 +46,7 @@ static void pool_run(pool *one, uint32_t tasks) {
     for (uint32_t done = 0; done < tasks;) {
         uint32_t count = tasks - done < SUBMIT_MANY ? tasks - done : SUBMIT_MANY;
         for (uint32_t i = 0; i < count; i++) {
-            one->jobs[done + i] = (numbered_job){{run_job}, done + i};
+            one->jobs[done + i] = (numbered_job){{run_job}, first + done + i};
             batch[i] = &one->jobs[done + i].job;
         }
         for (uint32_t in = 0, tries = 0; in < count;) {
@@ -53,5 +62,10 @@ static void pool_run(pool *one, uint32_t tasks) {
 #include "bench/exec/pool_drive.h"
 
 int main(int count, char **words) {
+    if (count == 7) {
+        fixed_spin_ns = number_argument(words, 5);
+        fixed_steal = number_argument(words, 6);
+        count = 5;
+    }
     return drive_pool(count, words);
 }

@@ -2,10 +2,11 @@
  * and defines, before it includes this file,
  *
  *   pool *pool_open(uint32_t threads)
- *   void pool_run(pool *, uint32_t tasks)   task_body(i) for i = 0 .. tasks - 1, and waits for all
+ *   void pool_run(pool *, uint32_t first, uint32_t tasks)   task_body() of so many, and waits for all
  *
- * and calls drive_pool() as its main: `PROGRAM THREADS TASKS TURNS`. A task is TURNS turns. The same
- * tasks are first done by one thread without a pool: `efficiency` is that time / THREADS / the pool's. */
+ * and calls drive_pool() as its main: `PROGRAM THREADS TASKS TURNS BURST`. A task is TURNS turns; BURST of
+ * them are given at once, and waited for before the next. The same tasks are first done by one thread
+ * without a pool: `efficiency` is that time / THREADS / the pool's. */
 #ifndef KL_BENCH_EXEC_POOL_DRIVE_H
 #define KL_BENCH_EXEC_POOL_DRIVE_H
 
@@ -18,10 +19,11 @@ static uint64_t results_digest(uint32_t tasks) {
 }
 
 static int drive_pool(int count, char **words) {
-    if (count != 4) return 2;
+    if (count != 5) return 2;
     uint32_t threads = (uint32_t)number_argument(words, 1);
     uint32_t tasks = (uint32_t)number_argument(words, 2);
     task_turns = number_argument(words, 3);
+    uint32_t burst = (uint32_t)number_argument(words, 4);
     task_results = (uint64_t *)calloc(tasks, sizeof *task_results);
     uint64_t start = now_ns();
     for (uint32_t i = 0; i < tasks; i++) task_body(i);
@@ -29,9 +31,11 @@ static int drive_pool(int count, char **words) {
     uint64_t expected = results_digest(tasks);
     memset(task_results, 0, tasks * sizeof *task_results);
     pool *opened = pool_open(threads);
-    pool_run(opened, tasks < 1000 ? tasks : 1000); /* its threads are there, its memory is warm */
+    pool_run(opened, 0,
+             tasks < 1000 ? tasks : 1000); /* its threads are there, its memory is warm */
     start = now_ns();
-    pool_run(opened, tasks);
+    for (uint32_t first = 0; first < tasks; first += burst)
+        pool_run(opened, first, tasks - first < burst ? tasks - first : burst);
     double together = (double)(now_ns() - start);
     uint64_t digest = results_digest(tasks);
     if (digest != expected) return 3;

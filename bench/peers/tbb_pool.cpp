@@ -14,10 +14,10 @@ static pool *pool_open(uint32_t threads) {
     return new pool((int)threads);
 }
 
-static void pool_run(pool *one, uint32_t tasks) {
-    one->arena.execute([tasks] {
+static void pool_run(pool *one, uint32_t first, uint32_t tasks) {
+    one->arena.execute([first, tasks] {
         tbb::task_group group;
-        for (uint32_t i = 0; i < tasks; i++) group.run([i] { task_body(i); });
+        for (uint32_t i = 0; i < tasks; i++) group.run([=] { task_body(first + i); });
         group.wait();
     });
 }
