@@ -53,7 +53,7 @@ export const ALLOWED_SKIPS = {
   },
   loop: {
     reason: "no loop device may be attached here (needs root and /dev/loop-control)",
-    present: () => Deno.uid() === 0 && exists("/dev/loop-control"),
+    present: () => Deno.uid() === 0 && exists("/dev/loop-control") && attachesLoops(),
   },
   gpu: {
     reason: "no WebGPU adapter, not even a software one",
@@ -106,6 +106,25 @@ export function allowedReason(testName: string): string | undefined {
   if (tool === "hardware") return EMULATOR_LACKS[testName.replace(/ \[.*$/, "")];
   const skip: AllowedSkip = ALLOWED_SKIPS[tool as Tool];
   return skip.present() ? undefined : skip.reason;
+}
+
+let loops: boolean | undefined;
+
+/** In a container that shows /dev/loop-control the kernel may still refuse. */
+function attachesLoops(): boolean {
+  if (loops !== undefined) return loops;
+  const image = Deno.makeTempFileSync({ prefix: "keelson-loop-" });
+  try {
+    Deno.truncateSync(image, 1 << 20);
+    const run = (...args: string[]) => new Deno.Command("losetup", { args }).outputSync();
+    const { success, stdout } = run("--find", "--show", image);
+    if (success) run("--detach", new TextDecoder().decode(stdout).trim());
+    return loops = success;
+  } catch {
+    return loops = false;
+  } finally {
+    Deno.removeSync(image);
+  }
 }
 
 function onPath(name: string): boolean {

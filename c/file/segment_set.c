@@ -11,7 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define NAME_BYTES 40u /* "segment-" + 16 digits + ".kls" and NUL */
+#define PREPARING_MAX 16u /* threads that prepare at one time */
+#define NAME_BYTES    40u /* "segment-" + 16 digits + ".kls" and NUL */
 
 /* docs/format_segment.md; little-endian. Rules of the checksum and the first 16 bytes are the same
  * in every version to come. */
@@ -44,7 +45,10 @@ struct kl_segment_set {
     uint64_t spares[KL_SEGMENT_SPARE_MAX];
     uint32_t spare_count;
     uint32_t retiring_count; /* places promised to segments that are being renamed */
-    int32_t failure;         /* of a folder sync; sticky */
+    uint64_t
+        preparing[PREPARING_MAX]; /* numbers whose name may be there, but not for certain yet */
+    uint32_t preparing_count;
+    int32_t failure; /* of a folder sync; sticky */
     char failure_text[KL_DETAIL_BYTES_MAX + 1];
 };
 
@@ -305,10 +309,41 @@ static bool take_spare(kl_segment_set *set, uint64_t *number) {
     return taken;
 }
 
-int32_t kl_segment_set_prepare(kl_segment_set *set, uint64_t number, uint64_t first_address) {
+/* Caller holds the mutex. */
+static bool is_preparing(const kl_segment_set *set, uint64_t number) {
+    for (uint32_t i = 0; i < set->preparing_count; i++)
+        if (set->preparing[i] == number) return true;
+    return false;
+}
+
+/* Until the folder is synced a power cut would take the name back, with all that was written to the
+ * segment meanwhile, synced or not: so nobody may open it for writing before. */
+static int32_t begin_preparing(kl_segment_set *set, uint64_t number) {
+    pthread_mutex_lock(&set->mutex);
+    bool twice = is_preparing(set, number), full = set->preparing_count == PREPARING_MAX;
+    if (!twice && !full) set->preparing[set->preparing_count++] = number;
+    pthread_mutex_unlock(&set->mutex);
+    if (twice)
+        return kl_fail(KL_ERR_EXISTS, "segment %llu is being made", (unsigned long long)number);
+    if (full)
+        return kl_fail(KL_ERR_LIMIT, "%u segments are being made: no more at one time",
+                       PREPARING_MAX);
+    return KL_OK;
+}
+
+static void end_preparing(kl_segment_set *set, uint64_t number) {
+    pthread_mutex_lock(&set->mutex);
+    for (uint32_t i = 0; i < set->preparing_count; i++) {
+        if (set->preparing[i] != number) continue;
+        set->preparing[i] = set->preparing[--set->preparing_count];
+        break;
+    }
+    pthread_mutex_unlock(&set->mutex);
+}
+
+static int32_t prepare(kl_segment_set *set, uint64_t number, uint64_t first_address) {
     char source[NAME_BYTES], target[NAME_BYTES];
-    int32_t status = check_writable(set);
-    if (status != KL_OK) return status;
+    int32_t status;
     name_of(target, "segment", number, "kls");
     if (faccessat(set->folder_fd, target, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
         return kl_fail(KL_ERR_EXISTS, "%s exists already", target);
@@ -324,6 +359,15 @@ int32_t kl_segment_set_prepare(kl_segment_set *set, uint64_t number, uint64_t fi
     if (status != KL_OK) return undo(set, source, status);
     status = sync_folder(set);
     return status == KL_OK ? KL_OK : undo(set, target, status);
+}
+
+int32_t kl_segment_set_prepare(kl_segment_set *set, uint64_t number, uint64_t first_address) {
+    int32_t status = check_writable(set);
+    if (status == KL_OK) status = begin_preparing(set, number);
+    if (status != KL_OK) return status;
+    status = prepare(set, number, first_address);
+    end_preparing(set, number);
+    return status;
 }
 
 /* ---- use ---- */
@@ -357,7 +401,15 @@ static int32_t open_numbered(const kl_segment_set *set, uint64_t number, uint32_
 
 int32_t kl_segment_set_open_segment(kl_segment_set *set, uint64_t number, kl_segment *out) {
     uint32_t flags = device_flags(set);
-    if (flags & KL_DEVICE_WRITE) flags |= KL_DEVICE_OVERLAP;
+    if (flags & KL_DEVICE_WRITE) {
+        flags |= KL_DEVICE_OVERLAP;
+        pthread_mutex_lock(&set->mutex);
+        bool early = is_preparing(set, number);
+        pthread_mutex_unlock(&set->mutex);
+        if (early)
+            return kl_fail(KL_ERR_NOT_FOUND, "segment %llu is still being made",
+                           (unsigned long long)number);
+    }
     return open_numbered(set, number, flags, out);
 }
 

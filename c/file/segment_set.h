@@ -13,6 +13,7 @@
  * Writers: one process, the holder of the folder's lock. Readers open a set READ_ONLY: it changes
  * nothing, and segments may vanish under it (KL_ERR_NOT_FOUND).
  * Always: a name segment-N.kls never stands for bytes that are not segment N, complete and synced.
+ * Nobody writes to a segment before its name is durable.
  * Progress: prepare of a fresh segment writes and syncs all of it: run it ahead, on a service
  * thread. After a failed folder sync the set is poisoned, as a device is.
  *
@@ -87,7 +88,8 @@ void kl_segment_set_close(kl_segment_set *set);
  * KL_ERR_NO_SPACE and others: then nothing is left behind. */
 int32_t kl_segment_set_prepare(kl_segment_set *set, uint64_t number, uint64_t first_address);
 
-/* Opens it, for writing too unless the set is READ_ONLY. KL_ERR_NOT_FOUND; CORRUPT, TRUNCATED,
+/* Opens it, for writing too unless the set is READ_ONLY. KL_ERR_NOT_FOUND (for a writer also while
+ * it is being made: until the folder is synced its name may vanish); CORRUPT, TRUNCATED,
  * VERSION, FOREIGN with file and expectation. */
 int32_t kl_segment_set_open_segment(kl_segment_set *set, uint64_t number, kl_segment *out);
 

@@ -66,10 +66,10 @@ typedef struct {
 enum kl_log_wish {
     KL_LOG_WISH_COMMIT = 1,
     KL_LOG_WISH_FLUSH = 2,
-    KL_LOG_WISH_PREPARE = 4,
-    KL_LOG_WISH_MANIFEST = 8,
-    KL_LOG_WISH_TRUNCATE = 16,
-    KL_LOG_WISH_RETAIN = 32,
+    KL_LOG_WISH_RETAIN = 4, /* before PREPARE: what it gives back needs not be made */
+    KL_LOG_WISH_TRUNCATE = 8,
+    KL_LOG_WISH_PREPARE = 16,
+    KL_LOG_WISH_MANIFEST = 32,
 };
 
 typedef struct {

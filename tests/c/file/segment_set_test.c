@@ -551,3 +551,49 @@ KL_TEST(kl_segment_set_may_be_used_by_many_threads) {
     kl_segment_set_close(it.set);
     close(folder);
 }
+
+/* ---- while it is being made ---- */
+
+typedef struct {
+    kl_segment_set *set;
+    uint32_t folder_syncs;
+} meddler;
+
+static void meddle(void *context, const kl_device_call *call, kl_device_verdict *verdict) {
+    meddler *m = context;
+    kl_segment segment;
+    (void)verdict;
+    if (call->op != KL_DEVICE_OP_SYNC_FOLDER) return;
+    m->folder_syncs++;
+    KL_CHECK_EQ(kl_segment_set_open_segment(m->set, 7, &segment), KL_ERR_NOT_FOUND);
+    KL_CHECK_EQ(kl_segment_set_prepare(m->set, 7, 0), KL_ERR_EXISTS);
+}
+
+static void ignore(void *context, const kl_device_call *call, int64_t result) {
+    (void)context;
+    (void)call;
+    (void)result;
+}
+
+KL_TEST(kl_segment_set_open_segment_gives_nothing_out_before_its_name_is_durable) {
+    int folder = open(kl_test_folder(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    kl_segment_set_spec spec = {.segment_bytes = SEGMENT_BYTES, .spare_max = 2};
+    meddler m = {0};
+    kl_device_seam seam = {.context = &m, .before = meddle, .after = ignore};
+    kl_segment segment;
+    KL_CHECK_EQ(kl_segment_set_open(&m.set, folder, &spec), KL_OK);
+    KL_CHECK_EQ(kl_segment_set_prepare(m.set, 1, 0), KL_OK);
+    for (uint32_t recycled = 0; recycled < 2; recycled++) {
+        if (recycled) KL_CHECK_EQ(kl_segment_set_retire(m.set, 7), KL_OK);
+        m.folder_syncs = 0;
+        kl_device_seam_install(&seam);
+        KL_CHECK_EQ(kl_segment_set_prepare(m.set, 7, 0), KL_OK);
+        kl_device_seam_install(NULL);
+        KL_CHECK_EQ(m.folder_syncs, 1);
+        KL_CHECK_EQ(kl_segment_set_open_segment(m.set, 7, &segment), KL_OK);
+        KL_CHECK_EQ(segment.recycled, recycled != 0);
+        kl_device_close(segment.device);
+    }
+    kl_segment_set_close(m.set);
+    close(folder);
+}
