@@ -34,7 +34,7 @@ export interface CTestOptions {
 }
 
 /** One test program. */
-interface Program {
+export interface Program {
   source: string;
   path: string;
   /** Test names to run; none means all. */

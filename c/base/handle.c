@@ -81,15 +81,15 @@ static uint64_t next_generation(uint64_t word) {
 
 /* Undoes one enter; the last one out of a closed slot destroys the object. */
 static void leave_slot(kl_handle_slot *slot) {
-    /* release: the work inside happened before the destroy; acquire: the destroyer sees it. */
-    uint64_t word = atomic_fetch_sub_explicit(&slot->word, 1, memory_order_acq_rel) - 1;
+    /* release: partner is the acquire below; the work inside happened before the destroy. */
+    uint64_t word = atomic_fetch_sub_explicit(&slot->word, 1, memory_order_release) - 1;
     if ((word & (SHUT | TAKEN | COUNT_MASK)) != (SHUT | TAKEN)) return;
     /* A refused enter may bring the count up and to 0 again: both then come here, one wins. One
      * that fails because somebody is just inside leaves it to that one. The generation moves, so
      * `word` cannot come back. Acquire: partner is the release above, of every earlier leave. */
     uint64_t free_word = next_generation(word) | SHUT;
     if (!atomic_compare_exchange_strong_explicit(&slot->word, &word, free_word,
-                                                 memory_order_acq_rel, memory_order_relaxed))
+                                                 memory_order_acquire, memory_order_relaxed))
         return;
     if (slot->destroy != NULL) slot->destroy(slot->object);
     slot->object = NULL;
@@ -110,8 +110,9 @@ void *kl_handle_enter(uint32_t handle, uint32_t kind) {
 
 bool kl_handle_is_open(uint32_t handle, uint32_t kind) {
     kl_handle_slot *slot = &slots[handle & SLOT_MASK];
-    /* acquire: partner is the release in kl_handle_open(). */
-    uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
+    /* relaxed: who was given the number by happens-before sees its kind; to others a kind not yet
+     * seen is a handle not yet opened. */
+    uint64_t word = atomic_load_explicit(&slot->word, memory_order_relaxed);
     return (word & (SHUT | TAKEN)) == TAKEN &&
            ((uint32_t)(word >> 32) & GENERATION_MASK) == handle >> SLOT_BITS &&
            atomic_load_explicit(&slot->kind, memory_order_relaxed) == kind;
@@ -140,8 +141,7 @@ uint32_t kl_handle_live(uint32_t kind) {
     uint32_t used = pool.fresh;
     pthread_mutex_unlock(&pool.mutex);
     for (uint32_t i = 0; i < used; i++) {
-        /* acquire: partner is the release in kl_handle_open(), for kind. */
-        uint64_t word = atomic_load_explicit(&slots[i].word, memory_order_acquire);
+        uint64_t word = atomic_load_explicit(&slots[i].word, memory_order_relaxed); /* as above */
         if (word & SHUT || !(word & TAKEN)) continue;
         if (kind == 0 || atomic_load_explicit(&slots[i].kind, memory_order_relaxed) == kind) live++;
     }

@@ -3,6 +3,7 @@
  * what these allow. One line for each, separated by tabs:
  *   weakened FILE LINE FUNCTION OPERATION ORDER WEAKER caught-by | - SECONDS
  *   reached  FILE LINE FUNCTION OPERATION ORDER     (relaxed: nothing to weaken)
+ *   touches  FILE LINE                              (first of all: what the models execute)
  *   broken   MODEL WORDS                            (fails as written) */
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,14 +114,30 @@ static uint32_t weaker_than(uint8_t op, uint32_t which, uint8_t order, uint8_t *
     }
 }
 
+/* KEELSON_MODEL_ONLY: parts of paths, or FILE:LINE, separated by commas; none: everything. */
+static bool is_wanted(const kl_hook_site *site) {
+    const char *only = getenv("KEELSON_MODEL_ONLY");
+    if (!only) return true;
+    char place[256];
+    snprintf(place, sizeof place, "%s:%u,", site->file, site->line);
+    while (*only) {
+        size_t bytes = strcspn(only, ",");
+        bool exact = memchr(only, ':', bytes) != NULL;
+        char part[256];
+        snprintf(part, sizeof part, "%.*s%s", (int)bytes, only, exact ? "," : "");
+        if (exact ? strcmp(place, part) == 0 : strstr(place, part) != NULL) return true;
+        only += bytes + (only[bytes] == ',');
+    }
+    return false;
+}
+
 static void weaken(uint32_t number) {
     const kl_hook_site *site = &X.sites[number];
     bool compares = site->op == KL_HOOK_STRONG || site->op == KL_HOOK_WEAK;
     bool reached = false;
     for (uint32_t i = 0; i < candidate_count; i++) reached |= candidates[i].touched[number];
     if (!reached || strncmp(site->file, "c/", 2) != 0) return;
-    const char *only = getenv("KEELSON_MODEL_ONLY");
-    if (only && !strstr(site->file, only)) return;
+    if (!is_wanted(site)) return;
     uint32_t tried = 0;
     for (uint32_t which = 0; which < 1u + compares; which++) {
         uint8_t weaker[2];
@@ -136,6 +153,12 @@ static void weaken(uint32_t number) {
 
 int kl_explorer_mutate(void) {
     bool good = run_as_written();
+    for (uint32_t number = 1; kl_explorer && number <= X.site_count; number++)
+        for (uint32_t i = 0; i < candidate_count; i++)
+            if (candidates[i].touched[number]) {
+                printf("touches\t%s\t%u\n", X.sites[number].file, X.sites[number].line);
+                break;
+            }
     for (uint32_t number = 1; kl_explorer && number <= X.site_count; number++) weaken(number);
     return good ? 0 : 1;
 }

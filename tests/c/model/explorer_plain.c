@@ -187,7 +187,8 @@ static void check_granule(uintptr_t address, uint32_t bytes, enum access_kind ki
     bool ordered =
         X.current == MAIN || !X.threads_run || (kind == PLAIN_READ && X.model->reads_may_race);
     if (!ordered) check_race(g, address, bytes, kind);
-    uint64_t bit = 1ull << ((address / GRANULE * 0x9e3779b97f4a7c15u) >> 58);
+    uintptr_t base = within(&P.arena, address) ? P.arena.first : P.statics.first;
+    uint64_t bit = 1ull << ((address - base) / GRANULE * 0x9e3779b97f4a7c15u >> 58);
     if (kind == PLAIN_READ) X.plain.reads |= bit;
     if (kind == PLAIN_WRITE) X.plain.writes |= bit;
     if (!g->has_location || kind >= ATOMIC_READ) return;
