@@ -18,6 +18,7 @@ import { QUEUE_ROWS } from "./lockfree/queue_rows.ts";
 import { STACK_ROWS } from "./lockfree/stack_rows.ts";
 import { SPSC_RING_ROWS } from "./lockfree/spsc_ring_rows.ts";
 import { LOG_ROWS } from "./log/durable_log_rows.ts";
+import { NUMA_ROWS } from "./mem/numa_rows.ts";
 import { CALL_ROWS } from "./sync/call_rows.ts";
 import { LOCK_ROWS } from "./sync/lock_rows.ts";
 import { READ_ROWS } from "./sync/read_rows.ts";
@@ -26,6 +27,7 @@ import { READ_ROWS } from "./sync/read_rows.ts";
 export const rows: readonly RowDefinition[] = [
   ...CHECKSUM_ROWS,
   ...IMPORT_ROWS,
+  ...NUMA_ROWS,
   ...SPSC_RING_ROWS,
   ...QUEUE_ROWS,
   ...MESSAGE_ROWS,

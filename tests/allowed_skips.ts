@@ -79,6 +79,8 @@ export const ALLOWED_SKIPS = {
 export const EMULATOR_LACKS: Readonly<Record<string, string>> = {
   kl_region_create_and_attach_prefault_every_page:
     "madvise: qemu-user drops every advice, MADV_POPULATE_WRITE too",
+  kl_numa_N5_pages_lie_where_they_were_bound:
+    "move_pages, which says where a page lies: qemu-user does not know it",
 };
 
 /**

@@ -559,7 +559,7 @@ static void removed(const char *name) {
 
 KL_TEST(kl_mpmc_queue_handles_carry_records_and_batches_of_them) {
     const char *name = test_name();
-    uint8_t out[128];
+    uint8_t out[128] = {0}; /* padding of batches is not written */
     attached(name, KL_ERR_NOT_FOUND);
     uint32_t queue = named(name, 20), other = attached(name, KL_OK);
     KL_CHECK_EQ(kl_mpmc_queue_create((const uint8_t *)"x", 1, 8, 247, 0, out), KL_ERR_ARGUMENT);
