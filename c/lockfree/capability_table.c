@@ -9,8 +9,10 @@
 #define BUCKET       KL_CAPABILITY_BUCKET_SLOTS
 #define CANDIDATES   (2 * BUCKET)
 #define ATTEMPTS_MAX 1000u /* of insert against rivals for one key */
-#define PATIENCE     32u   /* attempts that give way to a rival in an earlier slot */
-#define CREATOR      0x7fffffffull
+#ifndef PATIENCE           /* less in models */
+#define PATIENCE 32u       /* attempts that give way to a rival in an earlier slot */
+#endif
+#define CREATOR 0x7fffffffull
 
 static_assert(KL_CAPABILITY_TABLE_CAPACITY_MAX * 2ull <= 1ull << KL_CAPABILITY_SLOT_BITS,
               "each slot has a number");
@@ -309,6 +311,7 @@ static int32_t place(kl_capability_table *table, uint64_t key, uint64_t mask, kl
                         (mask & ~permitted) != 0);
     if (end != WON || narrowed) {
         release_slot(entry, control);
+        if (end == LOST) kl_cpu_pause();
         return end == TAKEN ? KL_ERR_EXISTS : KL_ERR_AGAIN;
     }
     uint64_t live = control_of(generation_of(control), KL_CAPABILITY_LIVE, 0);
@@ -417,9 +420,10 @@ static void keep_bits(kl_capability_entry *entry, uint64_t kept) {
 }
 
 /* Brings an entry's mask within what its ancestors permit, for good. `through` 0: any entry with a parent;
- * else only descendants of that one, and `kept` is what they keep. */
-static void narrow(kl_capability_table *table, uint32_t slot, kl_capability through,
-                   uint64_t kept) {
+ * else only descendants of that one, and `kept` is what they keep. False: the entry moved on
+ * meanwhile, from tentative to live, say: look again. */
+static bool narrow_once(kl_capability_table *table, uint32_t slot, kl_capability through,
+                        uint64_t kept) {
     kl_capability_entry *entry = &table->entries[slot];
     uint64_t control = load_control(entry), mask;
     uint32_t state = state_of(control), depth;
@@ -427,18 +431,25 @@ static void narrow(kl_capability_table *table, uint32_t slot, kl_capability thro
     if (state == KL_CAPABILITY_TENTATIVE) {
         /* acquire: as in effective. It starts again, and sees the narrowed parent. */
         kl_capability parent = atomic_load_explicit(&entry->parent, memory_order_acquire);
-        if (parent == 0) return;
-        if (!effective(table, parent, through, &mask, &found, &depth) || found || through == 0)
-            change(entry, &control, freed(control));
-        return;
+        if (parent == 0) return true;
+        bool alive = effective(table, parent, through, &mask, &found, &depth);
+        if (alive && !found && through != 0) return true;
+        return change(entry, &control, freed(control));
     }
     kl_capability self = capability_of(control, slot);
-    if (state != KL_CAPABILITY_LIVE || self == through) return;
-    if (!effective(table, self, through, &mask, &found, &depth)) return;
-    if (through != 0 ? !found : depth == 1) return;
-    if (!begin_edit(entry, control)) return;
+    if (state != KL_CAPABILITY_LIVE || self == through) return true;
+    if (!effective(table, self, through, &mask, &found, &depth)) return true;
+    if (through != 0 ? !found : depth == 1) return true;
+    if (!begin_edit(entry, control)) return false;
     keep_bits(entry, through != 0 ? kept : mask);
     finish_edit(entry);
+    return true;
+}
+
+static void narrow(kl_capability_table *table, uint32_t slot, kl_capability through,
+                   uint64_t kept) {
+    while (!narrow_once(table, slot, through, kept)) {
+    } /* each time somebody else was faster */
 }
 
 /* After the death of an owner of the mutex: whatever it was doing to any entry is brought to an end. */

@@ -48,10 +48,12 @@
 #define KL_CAPABILITY_TABLE_VERSION      1u
 #define KL_CAPABILITY_TABLE_CAPACITY_MIN 1u
 #define KL_CAPABILITY_TABLE_CAPACITY_MAX (1u << 19)
-#define KL_CAPABILITY_BUCKET_SLOTS       16u
-#define KL_CAPABILITY_DEPTH_MAX          16u /* delegations in a row, the root included */
-#define KL_CAPABILITY_SLOT_BITS          20u
-#define KL_CAPABILITY_GENERATION_MAX     0x3fffffffu
+#ifndef KL_CAPABILITY_BUCKET_SLOTS /* fewer in models */
+#define KL_CAPABILITY_BUCKET_SLOTS 16u
+#endif
+#define KL_CAPABILITY_DEPTH_MAX      16u /* delegations in a row, the root included */
+#define KL_CAPABILITY_SLOT_BITS      20u
+#define KL_CAPABILITY_GENERATION_MAX 0x3fffffffu
 
 /* A capability's number: generation << KL_CAPABILITY_SLOT_BITS | slot; never 0, below 2^50. */
 typedef uint64_t kl_capability;

@@ -112,11 +112,11 @@ int32_t kl_work_deque_current_so(kl_work_deque *deque, uint64_t *task) {
  * something that the next successor would mend in the same way. */
 static int32_t recover(kl_work_deque *deque) {
     kl_work_deque_header *header = deque->header;
-    /* relaxed, all: the compare-exchange of owner, and the death itself, came before. */
+    /* relaxed, all three: the compare-exchange of owner, and the death itself, came before; a top that
+     * moves on meanwhile only leaves less. */
     uint64_t state = atomic_load_explicit(&header->state, memory_order_relaxed);
     uint64_t bottom = atomic_load_explicit(&header->bottom, memory_order_relaxed);
-    /* acquire: partner is the release of the thief that moved top. */
-    uint64_t top = atomic_load_explicit(&header->top, memory_order_acquire);
+    uint64_t top = atomic_load_explicit(&header->top, memory_order_relaxed);
     if ((bottom & 1) != 0) return impossible(top, bottom);
     bool taking = (state & 1) != 0;
     uint64_t at = state & ~1ull;
@@ -140,15 +140,16 @@ int32_t kl_work_deque_claim(kl_work_deque *deque, kl_region *region, uint32_t se
     _Atomic uint32_t *owner_word = &deque->header->owner;
     KL_ASSERT(self != 0);
     if (self == 0) return KL_ERR_BUG; /* not joined */
-    /* acquire: partner is the release in kl_work_deque_release and of an earlier claim. */
-    uint32_t owner = atomic_load_explicit(owner_word, memory_order_acquire);
+    /* relaxed: the compare-exchange below reads it again. */
+    uint32_t owner = atomic_load_explicit(owner_word, memory_order_relaxed);
     uint32_t before = owner;
     if (owner == self) return KL_OK;
     if (owner != 0 && kl_region_thread_alive(region, owner))
         return kl_fail(KL_ERR_LOCKED, "the deque has a live owner (thread slot %u of its region)",
                        owner & 0xffu);
-    /* acq_rel: partner is itself elsewhere; exactly one replaces a dead owner. */
-    if (!atomic_compare_exchange_strong_explicit(owner_word, &owner, self, memory_order_acq_rel,
+    /* acquire: partner is the release in kl_work_deque_release; what a dead one did is known since its
+     * death is. Exactly one replaces it. */
+    if (!atomic_compare_exchange_strong_explicit(owner_word, &owner, self, memory_order_acquire,
                                                  memory_order_relaxed))
         return kl_fail(KL_ERR_LOCKED, "another thread just became the owner of the deque");
     int32_t status = recover(deque);
@@ -191,7 +192,8 @@ int32_t kl_work_deque_steal_mc(const kl_work_deque *deque, uint64_t *tasks, uint
         /* relaxed: the compare-exchange tells whether it was still this task. */
         uint64_t task =
             atomic_load_explicit(&deque->slots[top >> 1 & deque->mask], memory_order_relaxed);
-        /* release: partner is the acquire in look_for_space_so; the slot was read before. */
+        /* release: partner is the acquire in look_for_space_so; the slot was read before. (No model
+         * fails without it: the explorer knows no load that gives what is stored after it. ARM does.) */
         if (!atomic_compare_exchange_strong_explicit(&header->top, &top, position(top) + 2,
                                                      memory_order_release, memory_order_relaxed))
             return taken > 0 ? (int32_t)taken : KL_WORK_DEQUE_LOST;
@@ -204,9 +206,8 @@ int32_t kl_work_deque_steal_mc(const kl_work_deque *deque, uint64_t *tasks, uint
 /* ---- any ---- */
 
 uint32_t kl_work_deque_count(const kl_work_deque *deque) {
-    /* Top first: both may move, and a bottom that is too new is cut to what can be. acquire: keeps
-     * the order. */
-    uint64_t top = position(atomic_load_explicit(&deque->header->top, memory_order_acquire));
+    /* relaxed, both: a hint while others move them, cut to what can be. */
+    uint64_t top = position(atomic_load_explicit(&deque->header->top, memory_order_relaxed));
     uint64_t used = atomic_load_explicit(&deque->header->bottom, memory_order_relaxed) - top;
     if ((int64_t)used <= 0) return 0;
     return (uint32_t)((used < deque->span ? used : deque->span) / 2);
