@@ -238,7 +238,7 @@ export class MpmcQueue<E extends RecordEncoding = "bytes"> extends SharedQueue<E
     while (done < encoded.length) {
       const { batch } = encodeBatch(encoded, done);
       const pushed = this.#lockfree.kl_mpmc_queue_push_many(this.handle, batch, batch.length);
-      if (pushed < 0) this.notNow(pushed, "push to");
+      if (pushed < 0 && done === 0) this.notNow(pushed, "push to");
       if (pushed <= 0) break;
       done += pushed;
     }

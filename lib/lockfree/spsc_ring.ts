@@ -226,8 +226,8 @@ export class SpscRing<E extends RecordEncoding = "bytes"> extends SharedQueue<E>
     while (done < encoded.length) {
       const { batch, count } = encodeBatch(encoded, done);
       const pushed = this.#lockfree.kl_spsc_ring_push_many(this.handle, batch, batch.length);
-      if (pushed < 0) this.notNow(pushed, "push to");
-      done += pushed;
+      if (pushed < 0 && done === 0) this.notNow(pushed, "push to");
+      done += Math.max(0, pushed);
       if (pushed < count) break;
     }
     return done;

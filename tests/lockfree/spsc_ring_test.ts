@@ -1,41 +1,20 @@
-import { assert, assertEquals, assertInstanceOf, assertMatch, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { preload } from "../../ffi/library.ts";
-import { KeelsonError } from "../../lib/base/error.ts";
 import { preloadCompletion } from "../../lib/exec/completion.ts";
+import type { RecordEncoding } from "../../lib/lockfree/record_codec.ts";
 import { SpscRing, type SpscRingOptions } from "../../lib/lockfree/spsc_ring.ts";
+import { refusal, run, send } from "./queue_fixture.ts";
 
-preload("base", "lockfree", "exec");
+preload("base", "sync", "lockfree", "exec");
 await preloadCompletion();
 
 const ROOT = new URL("../..", import.meta.url);
 
 /** A ring whose name is gone already. */
-function freshRing(options?: SpscRingOptions): SpscRing {
+function freshRing<E extends RecordEncoding = "bytes">(options?: SpscRingOptions<E>): SpscRing<E> {
   const ring = SpscRing.create(`test-${crypto.randomUUID()}`, options);
   SpscRing.remove(ring.name);
   return ring;
-}
-
-function refusal(fn: () => unknown, message: RegExp = /^Cannot /): string {
-  const error = assertThrows(fn);
-  assertInstanceOf(error, KeelsonError);
-  assertMatch(error.message, message);
-  return error.codeName;
-}
-
-/** A Deno process that runs `script` on this checkout; its output when it has ended. */
-async function run(script: string, flags = ["-A"]): Promise<string> {
-  const file = await Deno.makeTempFile({ suffix: ".ts" });
-  await Deno.writeTextFile(file, script.replaceAll("$ROOT/", ROOT.href));
-  const { stdout, stderr, code } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-prompt", "--no-lock", ...flags, file],
-    cwd: ROOT,
-    env: { NO_COLOR: "1" },
-    stdin: "null",
-  }).output();
-  await Deno.remove(file);
-  assertEquals(code, 0, new TextDecoder().decode(stderr));
-  return new TextDecoder().decode(stdout);
 }
 
 Deno.test("SpscRing.push() and pop() keep order and bytes", () => {
@@ -217,4 +196,80 @@ Deno.test("SpscRing lets the next Worker take the side of one that was terminate
   URL.revokeObjectURL(url);
   SpscRing.remove(ring.name);
   ring.close();
+});
+
+Deno.test("SpscRing carries text and values", () => {
+  using text = freshRing({ encoding: "string" });
+  assert(text.push("größer €😀") && text.push(""));
+  assertEquals([text.pop(), ...text.popMany()], ["größer €😀", ""]);
+  using values = freshRing({ encoding: "structured" });
+  assert(values.push({ a: [1, new Map([[1, "x"]])] }) && values.push(Float64Array.of(1.5)));
+  assertEquals(values.popMany(), [{ a: [1, new Map([[1, "x"]])] }, Float64Array.of(1.5)]);
+});
+
+Deno.test("SpscRing.pushWords() and popWords() move as many as fit", () => {
+  using ring = freshRing({ capacityBytes: 1024, words: true });
+  const words = Uint32Array.from({ length: 300 }, (_, n) => 2 ** 32 - 1 - n);
+  const out = new Uint32Array(300);
+  assertEquals(ring.pushWords(words), 128);
+  assertEquals(ring.pushWords(words), 0);
+  assertEquals(ring.popWords(out.subarray(0, 100)), 100);
+  assertEquals(ring.pushWords(words.subarray(128)), 100); // around the end
+  assertEquals(ring.popWords(out.subarray(100)), 128);
+  assertEquals(ring.popWords(out), 0);
+  assertEquals(out.subarray(0, 228), words.subarray(0, 228));
+  assertEquals(ring.pushWords(new Uint32Array(0)), 0);
+  refusal(() => ring.claim(8), /8-byte records/);
+  refusal(() => freshRing().pushWords(words), /byte records/);
+});
+
+Deno.test("SpscRing.claim() and read() work in place, around the end too", () => {
+  using ring = freshRing({ capacityBytes: 256 });
+  for (let n = 0; n < 200; n++) {
+    const bytes = n % 60, claim = ring.claim(bytes + 5)!;
+    claim.bytes.fill(n);
+    if (n % 7 === 0) {
+      claim.abort();
+      refusal(() => claim.commit(), /is over/);
+      continue;
+    }
+    claim.commit(bytes);
+    refusal(() => claim.commit(), /is over/);
+    assertEquals(ring.usedBytes, 8 + ((bytes + 7) & ~7));
+    assert(ring.read((view) => assertEquals(view, new Uint8Array(bytes).fill(n))));
+    assertEquals(ring.read(() => {}), false);
+  }
+  ring.push(Uint8Array.of(1));
+  const claim = ring.claim(200)!;
+  assertEquals(ring.claim(247), undefined);
+  for (const bytes of [201, -1, NaN]) refusal(() => claim.commit(bytes), /of a claim of 200/);
+  refusal(() => ring.claim(249), /at most 248/);
+  refusal(() => ring.read(() => ring.push(new Uint8Array(5000))), /at most/); // it stays
+  assertEquals(ring.pop(), Uint8Array.of(1));
+});
+
+Deno.test("SpscRing.waitForDataSync() answers a Worker, and stops after the timeout", async () => {
+  const options = { capacityBytes: 1024, encoding: "string" } as const;
+  const there = SpscRing.create(`test-${crypto.randomUUID()}`, options);
+  const back = SpscRing.create(`test-${crypto.randomUUID()}`, options);
+  assertEquals(back.waitForDataSync({ timeoutMs: 2 }), false);
+  const { worker, answer } = send({
+    unit: "SpscRing",
+    name: there.name,
+    answers: back.name,
+    does: "echo",
+    index: 0,
+    count: 1000,
+  });
+  for (let n = 0; n < 1000; n++) {
+    assert(there.push(`${n}`));
+    assert(back.waitForDataSync({ timeoutMs: 20_000 }));
+    assertEquals(back.pop(), `${n}`);
+  }
+  await answer;
+  worker.terminate();
+  for (const ring of [there, back]) {
+    SpscRing.remove(ring.name);
+    ring.close();
+  }
 });
