@@ -10,7 +10,6 @@ import { check, refuse, STATUS } from "../base/error.ts";
 import { openShared, quote, removeShared } from "../sync/shared_object.ts";
 import {
   BATCH_BYTES_MAX,
-  decodeBatch,
   encodeBatch,
   type RecordEncoding,
   type RecordInput,
@@ -265,7 +264,7 @@ export class MpmcQueue<E extends RecordEncoding = "bytes"> extends SharedQueue<E
     );
     const count = this.#lockfree.kl_mpmc_queue_pop_many(this.handle, scratch, scratch.length);
     if (count < 0) this.notNow(count, "pop from");
-    return decodeBatch(scratch, count, this.codec) as RecordOutput[E][];
+    return this.decodeMany(scratch, count);
   }
 
   /**
@@ -367,6 +366,7 @@ export class MpmcQueue<E extends RecordEncoding = "bytes"> extends SharedQueue<E
     check(this.#lockfree.kl_mpmc_queue_check(this.handle), () => this.doing("verify"));
   }
 
+  /** Gives the handle back. */
   protected override closeHandle(handle: number): void {
     this.#lockfree.kl_mpmc_queue_close(handle);
   }

@@ -10,7 +10,6 @@ import { check, refuse, STATUS } from "../base/error.ts";
 import { openShared, quote, removeShared } from "../sync/shared_object.ts";
 import {
   BATCH_BYTES_MAX,
-  decodeBatch,
   encodeBatch,
   type RecordEncoding,
   type RecordInput,
@@ -251,7 +250,7 @@ export class MpscRing<E extends RecordEncoding = "bytes"> extends SharedQueue<E>
         Math.min(this.capacityBytes, BATCH_BYTES_MAX),
       );
       const count = this.#lockfree.kl_mpsc_ring_pop_many(this.handle, scratch, scratch.length);
-      if (count >= 0) return decodeBatch(scratch, count, this.codec) as RecordOutput[E][];
+      if (count >= 0) return this.decodeMany(scratch, count);
       if (count !== STATUS.KL_ERR_LIMIT) this.notNow(count, "pop from");
       // A batch has 4 bytes in front of each record and up to 3 behind it.
       this.#scratch = new Uint8Array(this.#lockfree.kl_mpsc_ring_peek(this.handle) + 7);
@@ -358,6 +357,7 @@ export class MpscRing<E extends RecordEncoding = "bytes"> extends SharedQueue<E>
     check(this.#lockfree.kl_mpsc_ring_check(this.handle), () => this.doing("verify"));
   }
 
+  /** Gives the handle back. */
   protected override closeHandle(handle: number): void {
     this.#lockfree.kl_mpsc_ring_close(handle);
   }

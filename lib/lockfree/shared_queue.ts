@@ -3,10 +3,12 @@
  *
  * @module
  */
+import { mapMemory } from "../../ffi/mapping.ts";
 import { check, KeelsonError, refuse, STATUS } from "../base/error.ts";
 import { quote, type WaitOptions, waitShared, waitSharedSync } from "../sync/shared_object.ts";
 import {
   codecOf,
+  decodeBatch,
   RecordChunk,
   type RecordCodec,
   type RecordEncoding,
@@ -39,22 +41,33 @@ export abstract class SharedQueue<E extends RecordEncoding>
   readonly encoding: E;
   /** 0 when it is closed. */
   protected handle: number;
-  /** Where popped bytes go. */
-  protected readonly chunk: RecordChunk = new RecordChunk();
-  /** `undefined`: records are bytes. */
-  protected readonly codec: RecordCodec | undefined;
+  /** Where popped bytes go: behind what is used of `bytes`. */
+  protected readonly chunk: {
+    readonly bytes: Uint8Array<ArrayBuffer>;
+    readonly used: number;
+    /** Goes on in another one, with room for a record of `bytes`. */
+    renew(bytes: number): void;
+    /** The record of `bytes` that was written there. */
+    take(bytes: number): Uint8Array<ArrayBuffer>;
+  } = new RecordChunk();
+  readonly #codec: RecordCodec | undefined; // none: records are bytes
   readonly #noun: string;
   readonly #kind: number;
   #mapping: Uint8Array<ArrayBuffer> | null | undefined;
 
-  /** @param noun as in messages: `ring`, `queue` */
+  /**
+   * For the queues themselves.
+   *
+   * @param noun as in messages: `ring`, `queue`
+   * @param kind of the handle
+   */
   protected constructor(noun: string, kind: number, handle: number, name: string, encoding: E) {
     this.#noun = noun;
     this.#kind = kind;
     this.handle = handle;
     this.name = name;
     this.encoding = encoding;
-    this.codec = codecOf(`open the ${noun} ${quote(name)}`, encoding);
+    this.#codec = codecOf(`open the ${noun} ${quote(name)}`, encoding);
   }
 
   /** Appends a record. `false` when there is no room for it now. */
@@ -192,19 +205,24 @@ export abstract class SharedQueue<E extends RecordEncoding>
 
   /** The record as bytes. */
   protected encode(record: RecordInput[E]): Uint8Array<ArrayBuffer> {
-    if (this.codec !== undefined) return this.codec.encode(record);
+    if (this.#codec !== undefined) return this.#codec.encode(record);
     if (record instanceof Uint8Array) return record as Uint8Array<ArrayBuffer>;
     refuse(this.doing("push to"), "the record is not a Uint8Array");
   }
 
   /** The record of `bytes` bytes that was popped to where the chunk is used up to. */
   protected decode(bytes: number): RecordOutput[E] {
-    const { chunk, codec } = this;
+    const { chunk } = this, codec = this.#codec;
     if (codec === undefined) return chunk.take(bytes) as RecordOutput[E];
     const record = codec.keepsBytes
       ? chunk.take(bytes)
       : chunk.bytes.subarray(chunk.used, chunk.used + bytes);
     return codec.decode(record) as RecordOutput[E];
+  }
+
+  /** The `count` records that were popped to `scratch` in one call. */
+  protected decodeMany(scratch: Uint8Array<ArrayBuffer>, count: number): RecordOutput[E][] {
+    return decodeBatch(scratch, count, this.#codec) as RecordOutput[E][];
   }
 
   /** The records as bytes. */
@@ -239,14 +257,7 @@ export abstract class SharedQueue<E extends RecordEncoding>
   ): Uint8Array<ArrayBuffer> | null {
     const out = new BigUint64Array(1);
     check(address(this.handle, new Uint8Array(out.buffer)), () => this.doing("map"));
-    try {
-      const pointer = Deno.UnsafePointer.create(out[0]);
-      if (pointer === null) return null;
-      return new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(pointer, bytes));
-    } catch (error) {
-      if (error instanceof Deno.errors.NotCapable) return null;
-      throw error;
-    }
+    return mapMemory(out[0], bytes);
   }
 
   #target(what: number, bytes: number) {

@@ -4,6 +4,7 @@
  */
 import { symbols } from "../../ffi/library.ts";
 import { preloadCompletion } from "../../lib/exec/completion.ts";
+import { HANDLE } from "../../ffi/generated/handle.ts";
 import { SpscRing } from "../../lib/lockfree/spsc_ring.ts";
 
 const how = Deno.args[0];
@@ -28,13 +29,13 @@ async function waitAndWake(rounds = 20): Promise<void> {
 
 /** A wait in C that no promise hears of, and so keeps nobody alive. */
 function waitUnheard(): void {
-  const { kl_completion_open, kl_completion_arm_spsc_ring } = symbols("exec");
+  const { kl_completion_open, kl_completion_arm_shared } = symbols("exec");
   const { kl_spsc_ring_create, kl_spsc_ring_remove } = symbols("lockfree");
   const name = new TextEncoder().encode(`test-exit-${crypto.randomUUID()}`);
   const ring = new Uint32Array(1);
   const status = kl_spsc_ring_create(name, name.length, 4096, 0, new Uint8Array(ring.buffer)) ||
     kl_spsc_ring_remove(name, name.length) ||
-    kl_completion_arm_spsc_ring(kl_completion_open(), 1, ring[0], 2, 0, 60_000);
+    kl_completion_arm_shared(kl_completion_open(), 1, ring[0], HANDLE.SPSC_RING, 2, 0, 60_000);
   if (status !== 0) throw new Error(`status ${status}`);
 }
 
