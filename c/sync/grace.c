@@ -5,7 +5,6 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,9 +70,9 @@ int32_t kl_grace_open(kl_grace *grace, uint32_t slot_count, uint32_t barriers) {
 void kl_grace_lighten(kl_grace *grace) {
     if (!grace->may_lighten) return;
     grace->may_lighten = false;
-    /* release: partner is the acquire in kl_grace_announce. */
-    if (kl_membarrier_prepare() == KL_OK)
-        atomic_store_explicit(&grace->is_light, 1, memory_order_release);
+    /* relaxed: the heavy barrier orders it; see kl_grace_announce. */
+    if (kl_membarrier_prepare() == KL_OK && kl_membarrier_heavy() == KL_OK)
+        atomic_store_explicit(&grace->is_light, 1, memory_order_relaxed);
 }
 
 void kl_grace_close(kl_grace *grace) {
@@ -84,9 +83,9 @@ void kl_grace_close(kl_grace *grace) {
 /* ---- slots ---- */
 
 static bool swap_owner(kl_grace_slot *slot, uint32_t from, uint32_t to) {
-    /* acq_rel: partners are the other swaps and give_back; who has the slot has its words. Relaxed
-     * on failure: nothing is concluded from it. */
-    return atomic_compare_exchange_strong_explicit(&slot->owner, &from, to, memory_order_acq_rel,
+    /* acquire: partner is the release in free_slot; its last user is through. Relaxed on failure:
+     * nothing is concluded from it. */
+    return atomic_compare_exchange_strong_explicit(&slot->owner, &from, to, memory_order_acquire,
                                                    memory_order_relaxed);
 }
 
@@ -100,7 +99,7 @@ static uint32_t self_of(const kl_grace *grace) {
 
 static void free_slot(kl_grace_slot *slot) {
     kl_grace_retract(slot);
-    /* release: partner is the swap of the next claimer. */
+    /* release: partner is swap_owner of the next claimer. */
     atomic_store_explicit(&slot->owner, 0, memory_order_release);
 }
 
@@ -127,7 +126,7 @@ static void raise_used(const kl_grace *grace, uint32_t used) {
 static kl_grace_slot *claim_at(const kl_grace *grace, uint32_t index) {
     kl_grace_slot *slot = &grace->slots[index];
     if (load_owner(slot) != 0 || !swap_owner(slot, 0, self_of(grace))) return NULL;
-    atomic_store_explicit(&slot->thread, (int32_t)syscall(SYS_gettid), memory_order_relaxed);
+    atomic_store_explicit(&slot->thread, (int32_t)gettid(), memory_order_relaxed);
     raise_used(grace, index + 1);
     return slot;
 }
@@ -172,14 +171,14 @@ void kl_grace_pause(uint32_t round) {
         uint32_t doublings = (round - PAUSES_YIELDING) / 4;
         long ns = doublings < 6 ? 16000L << doublings : (long)KL_NS_PER_MS;
         struct timespec pause = {.tv_sec = 0, .tv_nsec = ns};
-        clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL); /* cut short by a signal: fine */
+        nanosleep(&pause, NULL); /* cut short by a signal: fine */
     }
 }
 
 int32_t kl_grace_begin(const kl_grace *grace, uint64_t *period) {
-    /* B1, acq_rel: partner is A1 in kl_grace_announce and quiescent; whoever sees this period, or
-     * a later one, sees what was unlinked before it. */
-    *period = atomic_fetch_add_explicit(&grace->header->period, 1, memory_order_acq_rel) + 1;
+    /* B1, release: partner is A1 in kl_grace_announce and quiescent; whoever sees this period, or a
+     * later one (all are adds), sees what was unlinked before it. */
+    *period = atomic_fetch_add_explicit(&grace->header->period, 1, memory_order_release) + 1;
     /* relaxed: constant, or written by this thread. */
     bool is_light = atomic_load_explicit(&grace->is_light, memory_order_relaxed) != 0;
     if (is_light) return kl_membarrier_heavy(); /* B2: partner is A3; it reaches fences as well */

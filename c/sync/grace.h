@@ -113,9 +113,9 @@ int32_t kl_grace_grip(kl_grace *grace, void *memory, uint64_t memory_bytes, kl_r
 int32_t kl_grace_open(kl_grace *grace, uint32_t slot_count, uint32_t barriers);
 
 /* With KL_GRACE_LATER: readers pass light barriers from here on, if the system has heavy ones. By the one
- * thread that begins grace periods and looks, while it does neither: what was looked at before
- * came to readers with fences, and a light reader, which saw is_light (release, acquire), sees all
- * that was unlinked until then. The first in a process with threads takes about 15 ms. */
+ * thread that begins grace periods and looks, while it does neither. It passes a heavy barrier first:
+ * a reader that is light sees all that was unlinked until then, so what was looked at before, when
+ * all readers had fences, is still right. The first in a process with threads takes about 15 ms. */
 void kl_grace_lighten(kl_grace *grace);
 
 /* Frees the memory if it is its own. */
@@ -130,8 +130,8 @@ void kl_grace_give_back(kl_grace_slot *slot);
 static inline void kl_grace_announce(const kl_grace *grace, kl_grace_slot *slot) {
     /* A1, acquire: partner is B1 in kl_grace_begin. */
     uint64_t period = atomic_load_explicit(&grace->header->period, memory_order_acquire);
-    /* acquire: partner is the release in kl_grace_lighten. */
-    uint32_t is_light = atomic_load_explicit(&grace->is_light, memory_order_acquire);
+    /* relaxed: whoever finds it set has passed the barrier of kl_grace_lighten, which came before. */
+    uint32_t is_light = atomic_load_explicit(&grace->is_light, memory_order_relaxed);
     /* A2 and A3: partner is B2 in kl_grace_begin. */
     if (__builtin_expect(is_light != 0, 1))
         kl_membarrier_announce_light(&slot->announced, period);

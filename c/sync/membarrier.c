@@ -19,8 +19,6 @@ static bool register_process(void) {
 }
 #else
 static bool register_process(void) {
-    long commands = call(MEMBARRIER_CMD_QUERY);
-    if (commands < 0 || (commands & MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0) return false;
     return call(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) == 0 &&
            call(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0;
 }

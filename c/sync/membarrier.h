@@ -26,7 +26,7 @@
 #include "sync/shared_copy.h" /* KL_THREAD_SANITIZED */
 
 /* To be asked before the first light barrier that counts on heavy ones. KL_OK: kl_membarrier_heavy
- * works in this process. KL_ERR_UNSUPPORTED (no detail): use fences. Once three system calls, which take the
+ * works in this process. KL_ERR_UNSUPPORTED (no detail): use fences. Once two system calls, which take the
  * kernel about 15 ms in a process that has threads already. */
 int32_t kl_membarrier_prepare(void);
 
