@@ -112,8 +112,8 @@ static void sleep_while_owned(kl_mutex *mutex, uint32_t owner, uint64_t timeout_
 }
 
 static bool is_stopped(const kl_mutex_user *user) {
-    /* acquire: partner is the store of whoever stops; looked at in every slice. */
-    return user->stop && atomic_load_explicit(user->stop, memory_order_acquire) != 0;
+    /* relaxed: no partner; nothing is concluded but that it is time to go. */
+    return user->stop && atomic_load_explicit(user->stop, memory_order_relaxed) != 0;
 }
 
 static int32_t lock_slowly(kl_mutex *mutex, const kl_mutex_user *user, uint64_t timeout_ns) {

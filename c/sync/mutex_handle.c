@@ -53,8 +53,8 @@ static int32_t prepare(kl_shared_object *object, uint32_t what, uint32_t argumen
     if (what != KL_MUTEX_FREE) return kl_fail(KL_ERR_ARGUMENT, "a mutex: wait for 1 only");
     *waited = &memory->freed;
     *key = kl_event_count_prepare(&memory->freed);
-    /* acquire: partner is the compare-exchange in unlock, which the notify follows. */
-    uint32_t owner = atomic_load_explicit(&memory->mutex.owner, memory_order_acquire);
+    /* relaxed: the key before it is an acquire, and who gets the mutex takes it in try_lock. */
+    uint32_t owner = atomic_load_explicit(&memory->mutex.owner, memory_order_relaxed);
     return owner == 0 || !kl_region_thread_alive(object->region, owner) ? 1 : 0;
 }
 

@@ -53,8 +53,7 @@ static uint32_t generations;
 static _Atomic(void (*)(const kl_order_report *)) teller;
 
 static _Thread_local thread_state *own __attribute__((tls_model("initial-exec")));
-static pthread_key_t own_key;
-static pthread_once_t own_once = PTHREAD_ONCE_INIT;
+static pthread_key_t own_key; /* this and has_key: under the mutex until it is true */
 static bool has_key;
 
 /* ---- classes ---- */
@@ -130,16 +129,20 @@ static void end_of_thread(void *pointer) {
     free(thread);
 }
 
-static void make_key(void) {
-    has_key = pthread_key_create(&own_key, end_of_thread) == 0;
+static bool make_key(void) {
+    pthread_mutex_lock(&mutex);
+    if (!has_key) has_key = pthread_key_create(&own_key, end_of_thread) == 0;
+    bool made = has_key;
+    pthread_mutex_unlock(&mutex);
+    return made;
 }
 
 /* NULL: no memory; the thread is not looked at. */
 static thread_state *begin_thread(void) {
-    pthread_once(&own_once, make_key);
+    bool has_own_key = make_key();
     thread_state *thread = calloc(1, sizeof *thread);
     if (!thread) return NULL;
-    if (!has_key || pthread_setspecific(own_key, thread) != 0) {
+    if (!has_own_key || pthread_setspecific(own_key, thread) != 0) {
         free(thread);
         return NULL;
     }

@@ -66,21 +66,21 @@ static _Atomic uint64_t *place_of(const kl_sleep_lock *lock, uint64_t ticket) {
     return &lock->places[ticket & lock->mask];
 }
 
-/* seq_cst, as the two compare-exchanges in end_ticket and move_head: of one who ends its ticket and
- * one who moves head to it at the same time, at least one sees what the other did. */
+/* seq_cst, as the compare-exchange in end_ticket: of two who end neighbouring tickets at the same time,
+ * at least one sees what the other did, and moves head over both. Acquire: partner is end_ticket. */
 static uint64_t load_place(const kl_sleep_lock *lock, uint64_t ticket) {
     return atomic_load_explicit(place_of(lock, ticket), memory_order_seq_cst);
 }
 
 static uint64_t load_head(const kl_sleep_lock *lock) {
-    /* seq_cst: see load_place; acquire: partner is move_head, for what the last owner wrote. */
-    return atomic_load_explicit(&lock->header->head, memory_order_seq_cst);
+    /* acquire: partner is move_head, for what the last owner wrote. */
+    return atomic_load_explicit(&lock->header->head, memory_order_acquire);
 }
 
 /* {turn, id} -> {turn + 1, 0}: false when it is over already, by whomever. */
 static bool end_ticket(kl_sleep_lock *lock, uint64_t ticket, uint32_t id) {
     uint64_t word = word_of(lock, ticket, id);
-    /* seq_cst (release): partner is load_place in move_head. */
+    /* seq_cst (release): partner is load_place, above all in move_head. */
     return atomic_compare_exchange_strong_explicit(place_of(lock, ticket), &word,
                                                    over_word(lock, ticket), memory_order_seq_cst,
                                                    memory_order_relaxed);
@@ -113,9 +113,9 @@ static uint64_t move_head(kl_sleep_lock *lock, uint32_t self) {
         uint32_t next_id = id_at(lock, head + 1);
         if (is_dead(lock, next_id, self)) end_ticket(lock, head + 1, next_id);
         uint64_t seen = head;
-        /* seq_cst (release): partner is load_head. */
+        /* release: partner is load_head. */
         if (atomic_compare_exchange_strong_explicit(&lock->header->head, &seen, head + 1,
-                                                    memory_order_seq_cst, memory_order_relaxed))
+                                                    memory_order_release, memory_order_relaxed))
             head++;
         else
             head = load_head(lock);
