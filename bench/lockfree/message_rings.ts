@@ -5,7 +5,7 @@
  */
 import { SpscRing } from "../../lib/lockfree/spsc_ring.ts";
 import { RecordDigest } from "../frame/statistics.ts";
-import { FLOW_BATCH } from "./message_work.ts";
+import { FLOW_BATCH, FLOW_BYTES } from "./message_work.ts";
 
 const CAPACITY_BYTES = 1 << 20;
 
@@ -69,15 +69,28 @@ export class MessageRings {
   }
 
   /** Sends all of them; waits for room. */
+  sendAll(records: readonly Uint8Array[]): void {
+    for (const record of records) this.send(record);
+  }
+
+  /** The same with one call for all. */
   sendMany(records: readonly Uint8Array[]): void {
     for (let done = this.out.pushMany(records); done < records.length;) {
-      this.out.waitForSpaceSync(FLOW_BATCH * 64);
+      this.out.waitForSpaceSync(FLOW_BATCH * FLOW_BYTES);
       done += this.out.pushMany(records.slice(done));
     }
   }
 
-  /** Digests so many records. */
+  /** Digests so many records where they lie. */
   digest(records: number): string {
+    const digest = new RecordDigest();
+    const add = (record: Uint8Array) => digest.add(record);
+    while (digest.records < records) if (!this.back.read(add)) this.back.waitForDataSync();
+    return digest.toString();
+  }
+
+  /** The same with as many a call as there are, each a Uint8Array of its own. */
+  digestMany(records: number): string {
     const digest = new RecordDigest();
     while (digest.records < records) {
       const found = this.back.popMany();

@@ -1,6 +1,6 @@
 /**
  * The other end of the message rings, in another process: `message_rings_process.ts NAME`. Each line of its
- * input is `answer`, or `flow RECORDS`, which is answered with the digest.
+ * input is `answer`, or `flow RECORDS` or `many RECORDS`, which is answered with the digest.
  *
  * @module
  */
@@ -12,6 +12,8 @@ console.log("ready");
 for await (const line of inputLines()) {
   const [word, records] = line.split(" ");
   if (word === "answer") rings.answer();
-  console.log(word === "answer" ? "ready" : rings.digest(Number(records)));
+  if (word === "answer") console.log("ready");
+  else if (word === "many") console.log(rings.digestMany(Number(records)));
+  else console.log(rings.digest(Number(records)));
 }
 rings.close();

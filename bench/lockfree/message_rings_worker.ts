@@ -12,6 +12,7 @@ let rings: MessageRings | undefined;
 self.onmessage = ({ data }: MessageEvent) => {
   if (data.name !== undefined) rings = MessageRings.attach(data.name);
   else if (data.answer) rings!.answer();
+  else if (data.many) return self.postMessage(rings!.digestMany(data.records));
   else return self.postMessage(rings!.digest(data.records));
   self.postMessage("ready");
 };

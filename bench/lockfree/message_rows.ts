@@ -91,7 +91,8 @@ function flowRow(words: string, row: Partial<RowDefinition> & Pick<RowDefinition
     unit: "M records/s",
     better: "higher",
     rounds: ROUNDS,
-    note: `${FLOW_BATCH} records a call; the receiver digests each`,
+    note:
+      `a push and a read for each; peers move ${FLOW_BATCH} at a time; the receiver digests each`,
     ...row,
   } satisfies RowDefinition;
 }
@@ -99,7 +100,12 @@ function flowRow(words: string, row: Partial<RowDefinition> & Pick<RowDefinition
 const WORKER_FLOW = flowRow("to a Worker", {
   floors: [{ kind: "absolute", value: 10 }],
   own: ringFlow("worker"),
-  others: [postMessageFlow(1), postMessageFlow(FLOW_BATCH), sabFlow],
+  others: [
+    postMessageFlow(1),
+    postMessageFlow(FLOW_BATCH),
+    sabFlow,
+    { name: "with pushMany and popMany", kind: "baseline", ...ringFlow("worker", true) },
+  ],
 });
 
 const FLOW_BETWEEN: Contender = {

@@ -24,7 +24,7 @@ interface Other {
   /** Resolves when it no longer answers. */
   answered(): Promise<void>;
   /** The digest of the next records. */
-  flow(records: number): Promise<string>;
+  flow(records: number, many: boolean): Promise<string>;
   end(): void | Promise<void>;
 }
 
@@ -51,7 +51,7 @@ async function startWorker(name: string): Promise<Other> {
       return Promise.resolve();
     },
     answered: async () => void await answering,
-    flow: (records) => said({ records }),
+    flow: (records, many) => said({ records, many }),
     end: () => worker.terminate(),
   };
 }
@@ -64,8 +64,8 @@ async function startProcess(name: string): Promise<Other> {
   return {
     answer: () => child.say("answer"),
     answered: async () => void await child.line(),
-    async flow(records) {
-      await child.say(`flow ${records}`);
+    async flow(records, many) {
+      await child.say(`${many ? "many" : "flow"} ${records}`);
       return await child.line();
     },
     end: () => child.end(),
@@ -115,17 +115,18 @@ export function ringEcho(side: EchoSide): Pick<Contender, "open"> {
   return { open: (context) => openEcho(context, side) };
 }
 
-async function openFlow(context: BenchContext, place: Place): Promise<Session> {
+async function openFlow(context: BenchContext, place: Place, many: boolean): Promise<Session> {
   const { rings, other } = await open(place);
   const records = flowRecords(context);
   const batch = Array.from({ length: FLOW_BATCH }, () => new Uint8Array(FLOW_BYTES).fill(7));
   return {
     async round() {
-      const digest = other.flow(records);
+      const digest = other.flow(records, many);
       const started = performance.now();
       for (let sent = 0; sent < records; sent += FLOW_BATCH) {
         for (let at = 0; at < FLOW_BATCH; at++) mark(batch[at], sent + at);
-        rings.sendMany(batch);
+        if (many) rings.sendMany(batch);
+        else rings.sendAll(batch);
       }
       const found = await digest;
       return flowSample(records, (performance.now() - started) / 1000, found);
@@ -137,7 +138,7 @@ async function openFlow(context: BenchContext, place: Place): Promise<Session> {
   };
 }
 
-/** One way, a batch of records a call. */
-export function ringFlow(place: Place): Pick<Contender, "open"> {
-  return { open: (context) => openFlow(context, place) };
+/** One way: each record a call at both ends, or as many a call as there are. */
+export function ringFlow(place: Place, many = false): Pick<Contender, "open"> {
+  return { open: (context) => openFlow(context, place, many) };
 }

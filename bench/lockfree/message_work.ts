@@ -31,7 +31,7 @@ export function echoWork({ size }: BenchContext, bytes: number, gapMs = 0): Echo
 
 /** Records of a one-way round. */
 export function flowRecords({ size }: BenchContext): number {
-  return size({ smoke: 64, full: 8192 }) * FLOW_BATCH;
+  return size({ smoke: 64, full: 2048 }) * FLOW_BATCH;
 }
 
 /** Makes a payload that of the record `number`. */
