@@ -53,6 +53,8 @@ export const QUEUE_ROWS: RowDefinition[] = [
     name: "spsc_ring u64, one thread",
     unit: "ns a pair",
     work: pair(20e6),
+    equals: [],
+    shown: SPSC.equals,
   }),
   programRow({
     ...SPSC,
