@@ -5,4 +5,9 @@ export function spin(index, turns) {
   return state >>> 0;
 }
 
-export default ({ index, turns }) => spin(index, turns);
+/** `spin`, written out: see pool_functions.ts. */
+export default function task({ index, turns }) {
+  let state = index;
+  for (let turn = 0; turn < turns; turn++) state = (Math.imul(state, 1664525) + 1013904223) | 0;
+  return state >>> 0;
+}

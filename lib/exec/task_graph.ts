@@ -5,7 +5,7 @@
  */
 import { type Symbols, symbols } from "../../ffi/library.ts";
 import { check, KeelsonError, refuse, STATUS } from "../base/error.ts";
-import { readError, readValue, ValueWriter } from "./task_value.ts";
+import { readError, ValueReader, ValueWriter } from "./task_value.ts";
 import type { WorkerPool } from "./worker_pool.ts";
 
 /** Options for {@linkcode TaskGraph}. */
@@ -297,7 +297,7 @@ export class TaskGraph implements Disposable {
       bytes = new Uint8Array(length);
       length = read();
     }
-    const value = readValue(bytes, new DataView(bytes.buffer), 0, length);
+    const value = new ValueReader(bytes).value(0, length);
     if (state === "done") return value;
     if (length > 0) throw readError(value);
     throw new KeelsonError(STATUS.KL_ERR_STOPPED, action, {

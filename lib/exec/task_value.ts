@@ -1,8 +1,8 @@
 /**
  * How values travel between the main program and the Workers of a pool: one tag and some bytes.
  *
- * Numbers, strings, bytes and plain data have short forms; everything else that can be cloned goes through
- * `node:v8`, which is loaded with the first of them and costs some 20 us a value.
+ * Numbers, strings, bytes and plain data (a tree of arrays and objects) have short forms; everything
+ * else that can be cloned goes through `node:v8`, which costs some 20 us a value.
  *
  * @module
  */
@@ -14,18 +14,31 @@ const TAG = {
   null: 1,
   true: 2,
   false: 3,
-  number: 4,
-  string: 5,
-  bytes: 6,
-  json: 7,
-  clone: 8,
-  /** Not a value: many of them, for a function that is called for each. */
-  list: 9,
+  /** 4 bytes. */
+  int32: 4,
+  /** 8 bytes. */
+  number: 5,
+  /** A length of 4 bytes and UTF-8. */
+  string: 6,
+  /** A length of 4 bytes and the bytes. */
+  bytes: 7,
+  /** A count of 4 bytes and the values. */
+  array: 8,
+  /** A count of 4 bytes, and for each property its name, as a string, and its value. */
+  object: 9,
+  /** A length of 4 bytes and what `node:v8` wrote. */
+  clone: 10,
+  /** Not a value: many of them, for a function that is called for each; as an array. */
+  list: 11,
 } as const;
 
 const FIRST_BYTES = 64 * 1024;
-/** Plain data deeper than this goes through `node:v8`, which knows cycles. */
-const JSON_DEPTH_MAX = 32;
+/** Plain data deeper than this, or of more objects and arrays, goes through `node:v8`, which knows
+ * cycles and what is there twice. */
+const DEPTH_MAX = 32;
+const CONTAINERS_MAX = 1000;
+/** Shorter texts are copied unit by unit: cheaper than a call. */
+const SHORT_TEXT = 24;
 
 type V8 = Pick<typeof import("node:v8"), "serialize" | "deserialize">;
 
@@ -47,6 +60,7 @@ export class ValueWriter {
   /** Where the next value goes. */
   at = 0;
   #view = new DataView(this.bytes.buffer);
+  #containers = 0;
 
   /** Makes room for `more` bytes behind `at`. */
   reserve(more: number): void {
@@ -72,149 +86,226 @@ export class ValueWriter {
 
   /** Writes a value. Throws what cannot be cloned, with nothing written. */
   value(value: unknown): void {
-    this.reserve(16);
-    switch (typeof value) {
-      case "number":
-        this.bytes[this.at] = TAG.number;
-        this.#view.setFloat64(this.at + 1, value, true);
-        this.at += 9;
-        return;
-      case "string":
-        return this.#text(TAG.string, value);
-      case "undefined":
-        this.bytes[this.at++] = TAG.undefined;
-        return;
-      case "boolean":
-        this.bytes[this.at++] = value ? TAG.true : TAG.false;
-        return;
-      default:
-        return this.#object(value);
-    }
+    const start = this.at;
+    this.#containers = 0;
+    if (this.#plain(value, 0)) return;
+    this.at = start;
+    const bytes = v8().serialize(value);
+    this.#raw(TAG.clone, bytes);
   }
 
   /** Writes many values as one. */
   list(values: readonly unknown[], from: number, to: number): void {
-    this.reserve(8);
-    this.bytes[this.at] = TAG.list;
-    this.#view.setUint32(this.at + 1, to - from, true);
-    this.at += 5;
-    for (let at = from; at < to; at++) {
-      this.reserve(4);
-      const start = this.at;
-      this.at += 4;
-      this.value(values[at]);
-      this.#view.setUint32(start, this.at - start - 4, true);
+    this.#head(TAG.list, to - from);
+    for (let at = from; at < to; at++) this.value(values[at]);
+  }
+
+  /** False: not plain data; what was written of it is to be dropped. */
+  #plain(value: unknown, depth: number): boolean {
+    switch (typeof value) {
+      case "number":
+        this.#number(value);
+        return true;
+      case "string":
+        this.#text(value);
+        return true;
+      case "undefined":
+        this.#tag(TAG.undefined);
+        return true;
+      case "boolean":
+        this.#tag(value ? TAG.true : TAG.false);
+        return true;
+      case "object":
+        if (value !== null) return this.#object(value, depth);
+        this.#tag(TAG.null);
+        return true;
+      default:
+        return false;
     }
   }
 
-  #object(value: unknown): void {
-    if (value === null) {
-      this.bytes[this.at++] = TAG.null;
-    } else if (Object.getPrototypeOf(value) === Uint8Array.prototype) {
+  #object(value: object, depth: number): boolean {
+    const prototype = Object.getPrototypeOf(value);
+    if (prototype === Uint8Array.prototype) {
       this.#raw(TAG.bytes, value as Uint8Array);
-    } else if (isJson(value, 0)) {
-      this.#text(TAG.json, JSON.stringify(value));
+      return true;
+    }
+    if (depth === DEPTH_MAX || ++this.#containers > CONTAINERS_MAX) return false;
+    if (prototype === Array.prototype) {
+      const array = value as unknown[];
+      // Neither holes nor further properties.
+      if (Object.keys(array).length !== array.length) return false;
+      this.#head(TAG.array, array.length);
+      for (const item of array) if (!this.#plain(item, depth + 1)) return false;
+      return true;
+    }
+    if (prototype !== Object.prototype) return false;
+    const keys = Object.keys(value);
+    this.#head(TAG.object, keys.length);
+    for (const key of keys) {
+      if (key === "__proto__") return false;
+      this.#text(key);
+      if (!this.#plain((value as Record<string, unknown>)[key], depth + 1)) return false;
+    }
+    return true;
+  }
+
+  #tag(tag: number): void {
+    this.reserve(1);
+    this.bytes[this.at++] = tag;
+  }
+
+  #head(tag: number, count: number): void {
+    this.reserve(5);
+    this.bytes[this.at] = tag;
+    this.#view.setUint32(this.at + 1, count, true);
+    this.at += 5;
+  }
+
+  #number(value: number): void {
+    this.reserve(9);
+    if ((value | 0) === value && !Object.is(value, -0)) {
+      this.bytes[this.at] = TAG.int32;
+      this.#view.setInt32(this.at + 1, value, true);
+      this.at += 5;
     } else {
-      this.#raw(TAG.clone, v8().serialize(value));
+      this.bytes[this.at] = TAG.number;
+      this.#view.setFloat64(this.at + 1, value, true);
+      this.at += 9;
     }
   }
 
   #raw(tag: number, bytes: Uint8Array): void {
-    this.reserve(1 + bytes.length);
-    this.bytes[this.at] = tag;
-    this.bytes.set(bytes, this.at + 1);
-    this.at += 1 + bytes.length;
+    this.#head(tag, bytes.length);
+    this.reserve(bytes.length);
+    this.bytes.set(bytes, this.at);
+    this.at += bytes.length;
   }
 
-  #text(tag: number, text: string): void {
-    this.reserve(1 + 3 * text.length); // UTF-8 has at most 3 bytes for a UTF-16 unit
-    this.bytes[this.at] = tag;
-    const { written } = encoder.encodeInto(text, this.bytes.subarray(this.at + 1));
-    this.at += 1 + written;
+  #text(text: string): void {
+    this.reserve(5 + 3 * text.length); // UTF-8 has at most 3 bytes for a UTF-16 unit
+    const start = this.at + 5;
+    let bytes = text.length;
+    if (text.length > SHORT_TEXT || !this.#ascii(text, start)) {
+      bytes = encoder.encodeInto(text, this.bytes.subarray(start)).written;
+    }
+    this.bytes[this.at] = TAG.string;
+    this.#view.setUint32(this.at + 1, bytes, true);
+    this.at = start + bytes;
+  }
+
+  #ascii(text: string, start: number): boolean {
+    for (let index = 0; index < text.length; index++) {
+      const unit = text.charCodeAt(index);
+      if (unit > 127) return false;
+      this.bytes[start + index] = unit;
+    }
+    return true;
   }
 }
 
-/** Whether JSON gives exactly this back: plain objects and arrays of strings, finite numbers, booleans
- * and null. */
-function isJson(value: unknown, depth: number): boolean {
-  switch (typeof value) {
-    case "string":
-    case "boolean":
-      return true;
-    case "number":
-      return Number.isFinite(value) && !Object.is(value, -0);
-    case "object":
-      break;
-    default:
-      return false;
-  }
-  if (value === null) return true;
-  if (depth === JSON_DEPTH_MAX) return false;
-  const prototype = Object.getPrototypeOf(value);
-  if (prototype === Array.prototype) {
-    const array = value as unknown[];
-    // Holes would come back as null, and further properties not at all.
-    if (Object.keys(array).length !== array.length) return false;
-    return array.every((item) => isJson(item, depth + 1));
-  }
-  if (prototype !== Object.prototype) return false;
-  for (const key of Reflect.ownKeys(value as object)) {
-    const { enumerable, get, value: item } = Object.getOwnPropertyDescriptor(value, key)!;
-    if (typeof key === "symbol" || key === "__proto__" || key === "toJSON") return false;
-    if (!enumerable || get || !isJson(item, depth + 1)) return false;
-  }
-  return true;
-}
+/** Reads what a {@linkcode ValueWriter} wrote. */
+export class ValueReader {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  #at = 0;
 
-/** Reads the value at `from` that takes `bytes`. */
-export function readValue(
-  buffer: Uint8Array,
-  view: DataView,
-  from: number,
-  bytes: number,
-): unknown {
-  const start = from + 1, end = from + bytes;
-  if (bytes === 0) return undefined;
-  switch (buffer[from]) {
-    case TAG.null:
-      return null;
-    case TAG.true:
-      return true;
-    case TAG.false:
-      return false;
-    case TAG.number:
-      return view.getFloat64(start, true);
-    case TAG.string:
-      return decoder.decode(buffer.subarray(start, end));
-    case TAG.bytes:
-      return buffer.slice(start, end);
-    case TAG.json:
-      return JSON.parse(decoder.decode(buffer.subarray(start, end)));
-    case TAG.clone:
-      return v8().deserialize(buffer.slice(start, end));
-    case TAG.list:
-      return readList(buffer, view, from);
-    default:
-      return undefined;
+  constructor(bytes: Uint8Array<ArrayBuffer>) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   }
-}
 
-/** Whether what stands at `from` are many values. */
-export function isList(buffer: Uint8Array, from: number, bytes: number): boolean {
-  return bytes > 0 && buffer[from] === TAG.list;
-}
-
-/** Reads the values that {@linkcode ValueWriter.list} wrote. */
-export function readList(buffer: Uint8Array, view: DataView, from: number): unknown[] {
-  const count = view.getUint32(from + 1, true);
-  const values = new Array<unknown>(count);
-  let at = from + 5;
-  for (let index = 0; index < count; index++) {
-    const bytes = view.getUint32(at, true);
-    values[index] = readValue(buffer, view, at + 4, bytes);
-    at += 4 + bytes;
+  /** The number at a place. */
+  uint32(at: number): number {
+    return this.#view.getUint32(at, true);
   }
-  return values;
+
+  /** Whether what stands at a place is many values. */
+  isList(at: number): boolean {
+    return this.#bytes[at] === TAG.list;
+  }
+
+  /** The value at a place. `bytes` 0: undefined. */
+  value(at: number, bytes: number): unknown {
+    if (bytes === 0) return undefined;
+    this.#at = at;
+    return this.#next();
+  }
+
+  /** The values that {@linkcode ValueWriter.list} wrote. */
+  list(at: number): unknown[] {
+    this.#at = at + 1;
+    return this.#array();
+  }
+
+  #next(): unknown {
+    switch (this.#bytes[this.#at++]) {
+      case TAG.null:
+        return null;
+      case TAG.true:
+        return true;
+      case TAG.false:
+        return false;
+      case TAG.int32:
+        this.#at += 4;
+        return this.#view.getInt32(this.#at - 4, true);
+      case TAG.number:
+        this.#at += 8;
+        return this.#view.getFloat64(this.#at - 8, true);
+      case TAG.string:
+        return this.#text();
+      case TAG.bytes:
+        return this.#raw();
+      case TAG.array:
+        return this.#array();
+      case TAG.object:
+        return this.#object();
+      case TAG.clone:
+        return v8().deserialize(this.#raw());
+      default:
+        return undefined;
+    }
+  }
+
+  #count(): number {
+    this.#at += 4;
+    return this.#view.getUint32(this.#at - 4, true);
+  }
+
+  #raw(): Uint8Array {
+    const length = this.#count();
+    this.#at += length;
+    return this.#bytes.slice(this.#at - length, this.#at);
+  }
+
+  #text(): string {
+    const length = this.#count(), start = this.#at, end = start + length;
+    this.#at = end;
+    if (length > SHORT_TEXT) return decoder.decode(this.#bytes.subarray(start, end));
+    let text = "";
+    for (let at = start; at < end; at++) {
+      const unit = this.#bytes[at];
+      if (unit > 127) return decoder.decode(this.#bytes.subarray(start, end));
+      text += String.fromCharCode(unit);
+    }
+    return text;
+  }
+
+  #array(): unknown[] {
+    const count = this.#count(), values: unknown[] = [];
+    for (let index = 0; index < count; index++) values.push(this.#next());
+    return values;
+  }
+
+  #object(): Record<string, unknown> {
+    const count = this.#count(), value: Record<string, unknown> = {};
+    for (let index = 0; index < count; index++) {
+      this.#at++; // the tag of a string
+      const key = this.#text();
+      value[key] = this.#next();
+    }
+    return value;
+  }
 }
 
 /** What is told of an error in a Worker. */

@@ -7,7 +7,7 @@ import type { Worker } from "node:worker_threads";
 import { type Symbols, symbols } from "../../ffi/library.ts";
 import { check, KeelsonError, refuse, STATUS } from "../base/error.ts";
 import { waitFor } from "./completion.ts";
-import { readError, readList, readValue, ValueWriter } from "./task_value.ts";
+import { readError, ValueReader, ValueWriter } from "./task_value.ts";
 import type { WorkerOrders } from "./worker_pool_side.ts";
 
 /** Options for {@linkcode WorkerPool}. */
@@ -156,7 +156,7 @@ export class WorkerPool implements Disposable, AsyncDisposable {
   #watching = false;
   #collectedAt = -Infinity;
   #results = new Uint8Array(COLLECT_BYTES);
-  #view = new DataView(this.#results.buffer);
+  #reader = new ValueReader(this.#results);
   #waiters: (() => void)[] = [];
   #failedStarts = 0;
   #failure: unknown;
@@ -497,8 +497,8 @@ export class WorkerPool implements Disposable, AsyncDisposable {
         this.#results.length,
       );
       if (count === STATUS.KL_ERR_LIMIT) {
-        this.#results = new Uint8Array(this.#view.getUint32(0, true));
-        this.#view = new DataView(this.#results.buffer);
+        this.#results = new Uint8Array(this.#reader.uint32(0));
+        this.#reader = new ValueReader(this.#results);
         continue;
       }
       if (check(count, "collect results") === 0) break;
@@ -517,10 +517,10 @@ export class WorkerPool implements Disposable, AsyncDisposable {
   }
 
   #read(count: number): void {
-    const results = this.#results, view = this.#view;
+    const read = this.#reader;
     for (let at = 0; count > 0; count--) {
-      const bytes = view.getUint32(at, true) + 4;
-      const token = view.getUint32(at + 4, true), outcome = view.getUint32(at + 8, true);
+      const bytes = read.uint32(at) + 4;
+      const token = read.uint32(at + 4), outcome = read.uint32(at + 8);
       const from = at + RESULT_HEADER_BYTES, length = bytes - RESULT_HEADER_BYTES;
       at += (bytes + 3) & ~3;
       if (outcome === OUTCOME.laneGone) {
@@ -539,11 +539,9 @@ export class WorkerPool implements Disposable, AsyncDisposable {
       this.#free.push(token);
       this.#pending--;
       if (outcome === OUTCOME.value) {
-        task.resolve(
-          task.lists ? readList(results, view, from) : readValue(results, view, from, length),
-        );
+        task.resolve(task.lists ? read.list(from) : read.value(from, length));
       } else if (outcome === OUTCOME.error) {
-        task.reject(readError(readValue(results, view, from, length)));
+        task.reject(readError(read.value(from, length)));
       } else if (outcome === OUTCOME.died) {
         void this.#tellDeath(task);
       } // else cancelled: rejected when its signal said so
