@@ -192,10 +192,10 @@ int32_t kl_capability_table_find(const kl_capability_table *table, uint64_t key,
 /* ---- a slot's way ---- */
 
 static bool change(kl_capability_entry *entry, uint64_t *from, uint64_t to) {
-    /* acq_rel: partner is itself elsewhere: what was done before a slot changed hands is seen by
-     * who has it next. */
-    return atomic_compare_exchange_strong_explicit(&entry->control, from, to, memory_order_acq_rel,
-                                                   memory_order_acquire);
+    /* release: partner is load_control, by which `from` was read: what was done before a slot changed
+     * hands is seen by who has it next. */
+    return atomic_compare_exchange_strong_explicit(&entry->control, from, to, memory_order_release,
+                                                   memory_order_relaxed);
 }
 
 /* Frees a slot that is as `control` says; who changed it meanwhile has dealt with it. */
@@ -415,8 +415,8 @@ static void finish_edit(kl_capability_entry *entry) {
 }
 
 static void keep_bits(kl_capability_entry *entry, uint64_t kept) {
-    /* acq_rel: in order with the other changes of this mask; who sees it sees what led to it. */
-    atomic_fetch_and_explicit(&entry->mask, kept, memory_order_acq_rel);
+    /* relaxed: the entry is ours until finish_edit. */
+    atomic_fetch_and_explicit(&entry->mask, kept, memory_order_relaxed);
 }
 
 /* Brings an entry's mask within what its ancestors permit, for good. `through` 0: any entry with a parent;
@@ -429,8 +429,8 @@ static bool narrow_once(kl_capability_table *table, uint32_t slot, kl_capability
     uint32_t state = state_of(control), depth;
     bool found;
     if (state == KL_CAPABILITY_TENTATIVE) {
-        /* acquire: as in effective. It starts again, and sees the narrowed parent. */
-        kl_capability parent = atomic_load_explicit(&entry->parent, memory_order_acquire);
+        /* relaxed: written before it was tentative. It starts again, and sees the narrowed parent. */
+        kl_capability parent = atomic_load_explicit(&entry->parent, memory_order_relaxed);
         if (parent == 0) return true;
         bool alive = effective(table, parent, through, &mask, &found, &depth);
         if (alive && !found && through != 0) return true;
@@ -492,8 +492,8 @@ int32_t kl_capability_table_grant(kl_capability_table *table, kl_capability capa
     if (status != KL_OK) return status;
     status = edit(table, capability, &entry);
     if (status != KL_OK) return unlock(table, status);
-    /* acquire: as in effective. */
-    kl_capability parent = atomic_load_explicit(&entry->parent, memory_order_acquire);
+    /* relaxed: written before the entry was live. */
+    kl_capability parent = atomic_load_explicit(&entry->parent, memory_order_relaxed);
     uint64_t permitted = UINT64_MAX;
     if (parent != 0 && kl_capability_table_permissions(table, parent, &permitted) != KL_OK)
         status = not_found(capability);
@@ -501,8 +501,8 @@ int32_t kl_capability_table_grant(kl_capability_table *table, kl_capability capa
         status = kl_fail(KL_ERR_PERMISSION, "granting 0x%llx: its parent has 0x%llx",
                          (unsigned long long)mask, (unsigned long long)permitted);
     else
-        /* acq_rel: as in keep_bits. */
-        atomic_fetch_or_explicit(&entry->mask, mask, memory_order_acq_rel);
+        /* relaxed: as in keep_bits. */
+        atomic_fetch_or_explicit(&entry->mask, mask, memory_order_relaxed);
     finish_edit(entry);
     return unlock(table, status);
 }

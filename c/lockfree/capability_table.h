@@ -153,7 +153,7 @@ static inline bool kl_capability_table_check(const kl_capability_table *table,
         if (slot >= table->slots) return false;
         const kl_capability_entry *entry = &table->entries[slot];
         uint64_t live = capability >> KL_CAPABILITY_SLOT_BITS << 2 | KL_CAPABILITY_LIVE >> 1;
-        /* acquire: partner is the release of LIVE in promote; the fields are written. */
+        /* acquire: partner is the release of whoever made it live; the fields are written. */
         uint64_t control = atomic_load_explicit(&entry->control, memory_order_acquire);
         if (control >> 32 != live) return false;
         /* acquire, both: partners are the releases in fill, which come after the claim of a slot: who

@@ -111,13 +111,87 @@ static void end_and_reuse(void) {
 }
 static void check_the_ended(void) {
     kl_capability_table table = grip();
-    uint64_t mask = 0;
     KL_MODEL_CHECK(!kl_capability_table_check(&table, root, WRITE));
+}
+static void ask_the_ended(void) {
+    kl_capability_table table = grip();
+    uint64_t mask = 0;
     if (kl_capability_table_permissions(&table, root, &mask) == KL_OK)
         KL_MODEL_CHECK_EQ(mask, READ);
 }
 KL_MODEL(kl_capability_table_model_C1_the_next_use_of_a_slot_is_another_capability,
          .setup = one_reader, .threads = {end_and_reuse, check_the_ended})
+KL_MODEL(kl_capability_table_model_C1_the_next_use_of_a_slot_has_other_permissions,
+         .setup = one_reader, .threads = {end_and_reuse, ask_the_ended})
+
+/* A child whose parent was ended before all this, in a slot that is taken back for a child of the next
+ * parent: what one reads of it is of the one use or of the other. */
+static void an_orphan(void) {
+    format(1);
+    kl_capability_table table = grip();
+    KL_MODEL_CHECK_EQ(kl_capability_table_insert(&table, 7, READ, &root), KL_OK);
+    KL_MODEL_CHECK_EQ(kl_capability_table_delegate(&table, root, 8, READ, &child), KL_OK);
+    /* As if who ended it had died before it swept. */
+    atomic_store_explicit(&table.entries[slot_of(root)].delegated, 0, memory_order_relaxed);
+    KL_MODEL_CHECK_EQ(kl_capability_table_end(&table, root), KL_OK);
+    KL_MODEL_CHECK_EQ(kl_capability_table_insert(&table, 7, READ, &root), KL_OK);
+}
+static void delegate_over_it(void) {
+    kl_capability_table table = grip();
+    KL_MODEL_CHECK_EQ(kl_capability_table_delegate(&table, root, 9, READ, &made[0]), KL_OK);
+}
+static void check_the_orphan(void) {
+    kl_capability_table table = grip();
+    KL_MODEL_CHECK(!kl_capability_table_check(&table, child, READ));
+}
+static void ask_the_orphan(void) {
+    kl_capability_table table = grip();
+    uint64_t mask = 0;
+    KL_MODEL_CHECK_EQ(kl_capability_table_permissions(&table, child, &mask), KL_ERR_NOT_FOUND);
+}
+KL_MODEL(kl_capability_table_model_C1_an_orphan_stays_dead_whoever_has_its_slot_next,
+         .setup = an_orphan, .threads = {delegate_over_it, check_the_orphan})
+KL_MODEL(kl_capability_table_model_C1_an_orphan_has_no_permissions, .setup = an_orphan,
+         .threads = {delegate_over_it, ask_the_orphan})
+
+/* A number that came by a relaxed store is still checked against what belongs to it. */
+static _Atomic uint64_t told;
+static void one_writer(void) {
+    format(1);
+    kl_capability_table table = grip();
+    KL_MODEL_CHECK_EQ(kl_capability_table_insert(&table, 7, WRITE, &root), KL_OK);
+    KL_MODEL_CHECK_EQ(kl_capability_table_insert(&table, 8, WRITE, &child), KL_OK);
+    KL_MODEL_CHECK_EQ(kl_capability_table_end(&table, root), KL_OK);
+}
+static void insert_and_tell(void) {
+    kl_capability_table table = grip();
+    KL_MODEL_CHECK_EQ(kl_capability_table_insert(&table, 9, READ, &made[0]), KL_OK);
+    atomic_store_explicit(&told, made[0], memory_order_relaxed);
+}
+static void check_what_was_told(void) {
+    kl_capability_table table = grip();
+    kl_capability capability = atomic_load_explicit(&told, memory_order_relaxed);
+    if (capability != 0) KL_MODEL_CHECK(!kl_capability_table_check(&table, capability, WRITE));
+}
+KL_MODEL(kl_capability_table_model_C1_a_number_heard_too_early_permits_nothing_it_should_not,
+         .setup = one_writer, .threads = {insert_and_tell, check_what_was_told})
+
+/* Who has a slot next knows what was done before it was freed. */
+static uint32_t done_before;
+static void end_after_work(void) {
+    kl_capability_table table = grip();
+    done_before = 1;
+    KL_MODEL_CHECK_EQ(kl_capability_table_end(&table, root), KL_OK);
+}
+static void insert_where_it_was(void) {
+    kl_capability_table table = grip();
+    int32_t status = kl_capability_table_insert(&table, 9, READ, &made[0]);
+    KL_MODEL_CHECK(status == KL_OK || status == KL_ERR_LIMIT);
+    if (status == KL_OK) KL_MODEL_CHECK_EQ(done_before, 1);
+    kl_model_expect("in its place", status == KL_OK);
+}
+KL_MODEL(kl_capability_table_model_C1_a_slot_is_handed_over, .setup = one_reader,
+         .threads = {end_after_work, insert_where_it_was})
 
 static void find_eight_and_seven(void) {
     kl_capability_table table = grip();
@@ -198,6 +272,25 @@ static void check_whole(void) {
 }
 KL_MODEL(kl_capability_table_model_C1_a_revoker_dies, .setup = root_and_child,
          .threads = {revoke_and_die, grant_after_death}, .finally = check_whole, .kill = 1)
+
+/* A delegation at the moment of the repair. */
+static void repair_after_death(void) {
+    kl_capability_table table = grip();
+    kl_model_join(1);
+    KL_MODEL_CHECK_EQ(kl_capability_table_grant(&table, root, 0), KL_OK);
+}
+static void check_narrowed_by_repair(void) {
+    kl_capability_table table = grip();
+    bool taken = !kl_capability_table_check(&table, root, WRITE);
+    count_live();
+    if (ended_with[0] != KL_OK) return;
+    KL_MODEL_CHECK_EQ(kl_capability_table_grant(&table, root, WRITE), KL_OK);
+    KL_MODEL_CHECK_EQ(kl_capability_table_check(&table, made[0], WRITE), !taken);
+}
+KL_MODEL(kl_capability_table_model_C1_a_repair_meets_a_delegation, .setup = one_root,
+         .threads = {delegate_eight, revoke_and_die, repair_after_death},
+         .finally = check_narrowed_by_repair, .kill = 2, .preemptions = 3, .executions_max = 4000,
+         .random = 300)
 
 static void grant_other(void) {
     kl_capability_table table = grip();
