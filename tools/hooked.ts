@@ -34,6 +34,7 @@ export async function planHooked(
   kind: "steps" | "model",
   compiler: Compiler,
 ): Promise<PlannedObject[]> {
+  if (sources.length === 0) return [];
   const own = sources.filter((path) => !isMachinery(path));
   const machinery = sources.filter(isMachinery);
   const version = await contentHash([await Deno.readTextFile(`${root}/${HOOKS}`)]);

@@ -16,7 +16,7 @@ import {
 /** Sections of a round, by so many threads. */
 export function sections(threads: number, full: number) {
   return ({ size }: BenchContext): ProgramWork => {
-    const items = size({ smoke: 10_000, full });
+    const items = size({ smoke: 1000, full });
     return { args: [String(threads), String(items)], items };
   };
 }
