@@ -32,5 +32,8 @@ Deno.test("bench --smoke measures every row, and each side did the same work", a
 Deno.test("bench says which groups there are when it does not know one", async () => {
   const { code, stderr } = await bench("nothing");
   assertEquals(code, 2);
-  assertStringIncludes(new TextDecoder().decode(stderr), "known groups: checksum, ffi, mem, lockfree");
+  assertStringIncludes(
+    new TextDecoder().decode(stderr),
+    "known groups: checksum, ffi, mem, lockfree",
+  );
 });
