@@ -61,7 +61,11 @@ static void leave_behind(kl_hazard *hazard, kl_hazard_node *first) {
 static void end_thread(kl_thread_domain *domain, kl_thread_record *record) {
     kl_hazard *hazard = (kl_hazard *)domain;
     kl_hazard_thread *own = (kl_hazard_thread *)record;
-    for (uint32_t slot = 0; slot < KL_HAZARD_SLOTS; slot++) kl_hazard_clear(own, slot);
+    for (uint32_t slot = 0; slot < KL_HAZARD_SLOTS; slot++) {
+        /* relaxed: this thread's own word, or that of one that uses it no more. */
+        uint64_t address = atomic_load_explicit(&own->line->slots[slot], memory_order_relaxed);
+        if (address != 0) kl_hazard_clear(own, slot);
+    }
     leave_behind(hazard, own->retired);
     free(own->held);
     hazard->taken[own->line - hazard->lines] = 0;

@@ -139,10 +139,8 @@ static void it_comes_back(void) {
     KL_MODEL_CHECK_EQ(run_count, 1);
 }
 
-/* Not under TSO, which allows nothing here that RA does not and takes the longest for eight clears. */
 KL_MODEL(kl_hazard_model_takes_over_what_an_ended_thread_leaves_behind_H3, .setup = setup_fences,
-         .threads = {retire_and_end, scan_once}, .finally = it_comes_back,
-         .memories = KL_MODEL_SC | KL_MODEL_RA)
+         .threads = {retire_and_end, scan_once}, .finally = it_comes_back)
 
 static void retire_and_end_second(void) {
     kl_hazard_retire(&owns[1], &things[0]->node, things[0], give_back);
