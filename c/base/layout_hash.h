@@ -5,6 +5,6 @@
 /* Over all layouts that TypeScript or another process reads. */
 #define KL_LAYOUT_HASH 0xe5bc7653u
 /* Over all signatures and status codes that cross the FFI border. */
-#define KL_ABI_VERSION 0x0365f2ceu
+#define KL_ABI_VERSION 0xdbf744dcu
 
 #endif

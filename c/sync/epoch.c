@@ -1,6 +1,7 @@
 #include "sync/epoch.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static kl_epoch *epoch_of(kl_thread_domain *domain) {
     return (kl_epoch *)domain; /* its first member */
@@ -8,6 +9,9 @@ static kl_epoch *epoch_of(kl_thread_domain *domain) {
 
 static_assert(offsetof(kl_epoch, domain) == 0, "a domain is its epoch");
 static_assert(offsetof(kl_epoch_thread, record) == 0, "a record is its thread");
+
+static pthread_mutex_t all_mutex = PTHREAD_MUTEX_INITIALIZER;
+static kl_epoch *all;
 
 /* ---- threads ---- */
 
@@ -60,6 +64,12 @@ static int32_t open_on(kl_epoch *epoch, kl_grace grace, const kl_epoch_options *
     kl_retire_queue_open(&epoch->queue);
     pthread_mutex_init(&epoch->watch_mutex, NULL);
     kl_thread_domain_open(&epoch->domain, sizeof(kl_epoch_thread), begin_thread, end_thread);
+    pthread_mutex_lock(&all_mutex);
+    epoch->next = all;
+    epoch->link = &all;
+    if (all) all->link = &epoch->next;
+    all = epoch;
+    pthread_mutex_unlock(&all_mutex);
     return KL_OK;
 }
 
@@ -118,6 +128,7 @@ static kl_epoch_watch *watch_slot(kl_epoch *epoch, uint32_t slot, uint64_t held,
     return watch;
 }
 
+/* `is_news` NULL: only looks, and leaves it to be told. */
 static int32_t look(kl_epoch *epoch, kl_epoch_holder *out, bool *is_news) {
     uint64_t held;
     uint32_t slot;
@@ -134,8 +145,10 @@ static int32_t look(kl_epoch *epoch, kl_epoch_holder *out, bool *is_news) {
     pthread_mutex_lock(&epoch->watch_mutex);
     kl_epoch_watch *watch = watch_slot(epoch, slot, held, out->behind);
     out->held_ns = kl_clock_monotonic_ns() - watch->since_ns;
-    *is_news = !watch->told && out->behind > 0 && out->held_ns >= epoch->options.stall_ns;
-    watch->told |= *is_news;
+    if (is_news) {
+        *is_news = !watch->told && out->behind > 0 && out->held_ns >= epoch->options.stall_ns;
+        watch->told |= *is_news;
+    }
     pthread_mutex_unlock(&epoch->watch_mutex);
     return KL_OK;
 }
@@ -177,6 +190,32 @@ void kl_epoch_stats(kl_epoch *epoch, kl_epoch_statistics *out) {
                                  .is_light = is_light};
 }
 
+static void add_to_report(kl_epoch *epoch, kl_epoch_report *report) {
+    kl_epoch_statistics now;
+    kl_epoch_holder holder = {.period = 0};
+    kl_epoch_stats(epoch, &now);
+    report->epochs++;
+    report->threads += now.threads;
+    report->retired += (double)now.retired;
+    report->reclaimed += (double)now.reclaimed;
+    report->pending += (double)now.pending;
+    if (look(epoch, &holder, NULL) != KL_OK || holder.behind == 0) return;
+    double held_ms = (double)holder.held_ns / (double)KL_NS_PER_MS;
+    if (held_ms < report->held_ms) return;
+    report->held_ms = held_ms;
+    report->held_behind = (double)holder.behind;
+    report->held_thread = holder.thread;
+}
+
+int32_t kl_epoch_report_all(uint8_t *out) {
+    kl_epoch_report report = {.epochs = 0};
+    pthread_mutex_lock(&all_mutex);
+    for (kl_epoch *epoch = all; epoch; epoch = epoch->next) add_to_report(epoch, &report);
+    pthread_mutex_unlock(&all_mutex);
+    memcpy(out, &report, sizeof report);
+    return KL_OK;
+}
+
 int32_t kl_epoch_drain(kl_epoch *epoch, uint64_t timeout_ns) {
     if (kl_epoch_is_inside(epoch))
         return kl_fail(KL_ERR_ARGUMENT, "a thread that is inside waits for all to leave");
@@ -193,6 +232,10 @@ int32_t kl_epoch_drain(kl_epoch *epoch, uint64_t timeout_ns) {
 }
 
 void kl_epoch_close(kl_epoch *epoch) {
+    pthread_mutex_lock(&all_mutex);
+    *epoch->link = epoch->next;
+    if (epoch->next) epoch->next->link = epoch->link;
+    pthread_mutex_unlock(&all_mutex);
     kl_thread_domain_close(&epoch->domain);
     kl_retire_queue_close(&epoch->queue, take_all, epoch);
     pthread_mutex_destroy(&epoch->watch_mutex);

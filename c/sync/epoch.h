@@ -83,8 +83,10 @@ typedef struct {
     bool told;
 } kl_epoch_watch;
 
+typedef struct kl_epoch kl_epoch;
+
 /* One process's grip. Its fields are for sync/epoch only. */
-typedef struct {
+struct kl_epoch {
     kl_thread_domain domain;
     kl_grace grace;
     kl_retire_queue queue;
@@ -93,7 +95,8 @@ typedef struct {
     kl_epoch_options options;
     kl_epoch_watch *watch; /* one per slot */
     pthread_mutex_t watch_mutex;
-} kl_epoch;
+    kl_epoch *next, **link; /* of all epochs of the process: under a mutex of its own */
+};
 
 /* What a thread keeps for an epoch. */
 typedef struct {
@@ -179,5 +182,22 @@ int32_t kl_epoch_drain(kl_epoch *epoch, uint64_t timeout_ns);
 int32_t kl_epoch_oldest(kl_epoch *epoch, kl_epoch_holder *out);
 
 void kl_epoch_stats(kl_epoch *epoch, kl_epoch_statistics *out);
+
+/* All epochs of this process together, as an FFI can read it: numbers only, each a double.
+ * layout: kl_epoch_report epochs threads retired reclaimed pending held_ms held_behind held_thread */
+typedef struct {
+    double epochs;  /* open ones */
+    double threads; /* slots taken, of all processes */
+    double retired; /* so far, in those that are open */
+    double reclaimed;
+    double pending;
+    double held_ms;     /* by the thread that has been seen behind for the longest; 0: nobody is */
+    double held_behind; /* how many periods behind */
+    double held_thread; /* its thread id */
+} kl_epoch_report;
+
+/* Writes a kl_epoch_report to `out`. The only face outside of C: enter and leave stand within one call, so
+ * there is nothing to hold from TypeScript; for the same reason hazard and rcu have none. */
+KL_API int32_t kl_epoch_report_all(uint8_t *out);
 
 #endif

@@ -457,4 +457,4 @@ export const KL_WORK_DEQUE_HEADER = {
 export const LAYOUT_HASH = 0xe5bc7653;
 
 /** Over all signatures and status codes; the library carries the same number. */
-export const ABI_VERSION = 0x0365f2ce;
+export const ABI_VERSION = 0xdbf744dc;

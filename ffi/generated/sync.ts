@@ -37,6 +37,11 @@ export const SYNC = {
     parameters: ["u32", "buffer"],
     result: "i32",
   },
+  /** `int32_t kl_epoch_report_all(uint8_t *out)` */
+  kl_epoch_report_all: {
+    parameters: ["buffer"],
+    result: "i32",
+  },
   /** `int32_t kl_event_count_attach(const uint8_t *name, uint32_t name_bytes, uint8_t *out)` */
   kl_event_count_attach: {
     parameters: ["buffer", "u32", "buffer"],

@@ -261,6 +261,12 @@ static void note_stall(void *argument, const kl_epoch_holder *holder) {
 
 static int32_t holding_thread;
 
+static kl_epoch_report report_all(void) {
+    kl_epoch_report report;
+    KL_CHECK_EQ(kl_epoch_report_all((uint8_t *)&report), KL_OK);
+    return report;
+}
+
 static void hold_for_long(void *argument, uint32_t index) {
     stage_of *it = argument;
     kl_epoch_holder holder;
@@ -293,6 +299,9 @@ static void hold_for_long(void *argument, uint32_t index) {
         KL_CHECK_LE(1, heard->last.behind);
         KL_CHECK_EQ(kl_epoch_oldest(it->epoch, &holder), KL_OK);
         KL_CHECK_EQ(holder.thread, holding_thread);
+        kl_epoch_report report = report_all();
+        KL_CHECK(report.epochs == 1 && report.pending >= 1 && report.held_behind >= 1);
+        KL_CHECK(report.held_ms >= 20 && report.held_thread == holding_thread);
         KL_CHECK_LE(heard->last.held_ns, holder.held_ns);
         set_stage(it, 2 * hold);
     }
@@ -310,6 +319,24 @@ KL_TEST(kl_epoch_tells_once_who_holds_the_oldest_epoch_and_for_how_long) {
     kl_test_threads(2, hold_for_long, &it);
     KL_CHECK_EQ(kl_epoch_drain(&epoch, KL_FOREVER), KL_OK);
     kl_epoch_close(&epoch);
+}
+
+KL_TEST(kl_epoch_report_all_sums_up_the_epochs_that_are_open) {
+    kl_epoch first, second;
+    KL_CHECK_EQ(kl_epoch_open(&first, NULL), KL_OK);
+    KL_CHECK_EQ(kl_epoch_open(&second, NULL), KL_OK);
+    retire_some(&first, 3);
+    retire_some(&second, 4);
+    KL_CHECK_EQ(kl_epoch_advance(&second, 1), 1);
+    kl_epoch_report report = report_all();
+    KL_CHECK(report.epochs == 2 && report.threads == 2 && report.held_ms == 0);
+    KL_CHECK(report.retired == 7 && report.reclaimed == 1 && report.pending == 6);
+    kl_epoch_close(&first);
+    report = report_all();
+    KL_CHECK(report.epochs == 1 && report.retired == 4 && report.pending == 3);
+    kl_epoch_close(&second);
+    report = report_all();
+    KL_CHECK(report.epochs == 0 && report.threads == 0 && report.retired == 0);
 }
 
 /* ---- many threads ---- */
