@@ -417,7 +417,9 @@ void kl_ordered_lock_of_mutex(kl_ordered_lock *ordered, kl_mutex *beneath, kl_re
 
 void kl_ordered_lock_of_ticket(kl_ordered_lock *ordered, kl_ticket_lock *beneath,
                                uint32_t class_number, uint64_t key) {
-    begin(ordered, KL_ORDERED_TICKET, beneath, NULL, class_number, key);
+    bool is_bare = (class_of(class_number)->flags & KL_ORDER_RECURSIVE) == 0;
+    begin(ordered, is_bare ? KL_ORDERED_BARE_TICKET : KL_ORDERED_TICKET, beneath, NULL,
+          class_number, key);
 }
 
 void kl_ordered_lock_of_sleep(kl_ordered_lock *ordered, kl_sleep_lock *beneath,
@@ -439,7 +441,8 @@ static int32_t lock_sleep(kl_ordered_lock *ordered, uint64_t timeout_ns, bool wa
 static int32_t lock_beneath(kl_ordered_lock *ordered, uint64_t timeout_ns) {
     switch (ordered->kind) {
     case KL_ORDERED_MUTEX: return kl_mutex_lock(ordered->lock, ordered->region, timeout_ns);
-    case KL_ORDERED_TICKET: kl_ticket_lock_lock(ordered->lock); return KL_OK;
+    case KL_ORDERED_TICKET:
+    case KL_ORDERED_BARE_TICKET: kl_ticket_lock_lock(ordered->lock); return KL_OK;
     default: return lock_sleep(ordered, timeout_ns, true);
     }
 }
@@ -447,7 +450,8 @@ static int32_t lock_beneath(kl_ordered_lock *ordered, uint64_t timeout_ns) {
 static int32_t try_beneath(kl_ordered_lock *ordered) {
     switch (ordered->kind) {
     case KL_ORDERED_MUTEX: return kl_mutex_try_lock(ordered->lock, ordered->region);
-    case KL_ORDERED_TICKET: return kl_ticket_lock_try_lock(ordered->lock);
+    case KL_ORDERED_TICKET:
+    case KL_ORDERED_BARE_TICKET: return kl_ticket_lock_try_lock(ordered->lock);
     default: return lock_sleep(ordered, 0, false);
     }
 }
@@ -455,7 +459,8 @@ static int32_t try_beneath(kl_ordered_lock *ordered) {
 static int32_t unlock_beneath(kl_ordered_lock *ordered) {
     switch (ordered->kind) {
     case KL_ORDERED_MUTEX: kl_mutex_unlock(ordered->lock, ordered->region); return KL_OK;
-    case KL_ORDERED_TICKET: kl_ticket_lock_unlock(ordered->lock); return KL_OK;
+    case KL_ORDERED_TICKET:
+    case KL_ORDERED_BARE_TICKET: kl_ticket_lock_unlock(ordered->lock); return KL_OK;
     default: break;
     }
     int32_t self = kl_region_thread_join(ordered->region);
@@ -488,20 +493,20 @@ static int32_t finish(kl_ordered_lock *ordered, int32_t status, const char *site
     return status;
 }
 
-int32_t kl_ordered_lock_lock(kl_ordered_lock *ordered, uint64_t timeout_ns, const char *site) {
+int32_t kl_ordered_lock_lock_any(kl_ordered_lock *ordered, uint64_t timeout_ns, const char *site) {
     if (kl_order_checks()) kl_order_before(ordered, ordered->class_number, ordered->key, site);
     bool again = has_already(ordered);
     int32_t status = again ? KL_OK : lock_beneath(ordered, timeout_ns);
     return finish(ordered, status, site, false, again);
 }
 
-int32_t kl_ordered_lock_try_lock(kl_ordered_lock *ordered, const char *site) {
+int32_t kl_ordered_lock_try_lock_any(kl_ordered_lock *ordered, const char *site) {
     bool again = has_already(ordered);
     int32_t status = again ? KL_OK : try_beneath(ordered);
     return finish(ordered, status, site, true, again);
 }
 
-int32_t kl_ordered_lock_unlock(kl_ordered_lock *ordered) {
+int32_t kl_ordered_lock_unlock_any(kl_ordered_lock *ordered) {
     if (kl_order_checks()) kl_order_released(ordered);
     if (is_recursive(ordered->class_number)) {
         if (!has_already(ordered)) return KL_ERR_LOCKED;

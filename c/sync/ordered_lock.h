@@ -98,7 +98,12 @@ void kl_order_reset(void);
 
 /* ---- locks ---- */
 
-enum kl_ordered_lock_kind { KL_ORDERED_MUTEX = 1, KL_ORDERED_TICKET = 2, KL_ORDERED_SLEEP = 3 };
+enum kl_ordered_lock_kind {
+    KL_ORDERED_MUTEX = 1,
+    KL_ORDERED_TICKET = 2, /* of a recursive class */
+    KL_ORDERED_SLEEP = 3,
+    KL_ORDERED_BARE_TICKET = 4
+};
 
 /* A lock and its place in the order. Of one process; its fields are for this unit only. */
 typedef struct {
@@ -136,10 +141,35 @@ bool kl_order_is_new(const void *id, uint32_t class_number, uint64_t key);
 /* Says later where a lock that this thread holds was acquired. */
 void kl_order_set_site(const void *id, const char *site);
 
+/* What lock, try_lock and unlock do but for the shortest way. */
+int32_t kl_ordered_lock_lock_any(kl_ordered_lock *ordered, uint64_t timeout_ns, const char *site);
+int32_t kl_ordered_lock_try_lock_any(kl_ordered_lock *ordered, const char *site);
+int32_t kl_ordered_lock_unlock_any(kl_ordered_lock *ordered);
+
+/* Nothing is to be done but what the ticket lock beneath does. */
+static inline bool kl_ordered_lock_is_bare(const kl_ordered_lock *ordered) {
+    return ordered->kind == KL_ORDERED_BARE_TICKET && !kl_order_checks();
+}
+
 /* As the lock beneath: KL_OK, KL_OWNER_DEAD (mutex, sleep lock), KL_ERR_TIMEOUT (not the ticket
  * lock, which takes no timeout), KL_ERR_*. */
-int32_t kl_ordered_lock_lock(kl_ordered_lock *ordered, uint64_t timeout_ns, const char *site);
-int32_t kl_ordered_lock_try_lock(kl_ordered_lock *ordered, const char *site);
-int32_t kl_ordered_lock_unlock(kl_ordered_lock *ordered);
+static inline int32_t kl_ordered_lock_lock(kl_ordered_lock *ordered, uint64_t timeout_ns,
+                                           const char *site) {
+    if (!kl_ordered_lock_is_bare(ordered))
+        return kl_ordered_lock_lock_any(ordered, timeout_ns, site);
+    kl_ticket_lock_lock(ordered->lock);
+    return KL_OK;
+}
+
+static inline int32_t kl_ordered_lock_try_lock(kl_ordered_lock *ordered, const char *site) {
+    return kl_ordered_lock_is_bare(ordered) ? kl_ticket_lock_try_lock(ordered->lock)
+                                            : kl_ordered_lock_try_lock_any(ordered, site);
+}
+
+static inline int32_t kl_ordered_lock_unlock(kl_ordered_lock *ordered) {
+    if (!kl_ordered_lock_is_bare(ordered)) return kl_ordered_lock_unlock_any(ordered);
+    kl_ticket_lock_unlock(ordered->lock);
+    return KL_OK;
+}
 
 #endif
