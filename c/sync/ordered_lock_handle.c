@@ -102,6 +102,8 @@ static int32_t grip(kl_shared_object *object, void *memory, uint64_t memory_byte
     if (bytes == 0 || bytes > KL_ORDER_NAME_BYTES_MAX)
         return kl_fail(KL_ERR_CORRUPT, "a lock class with a name of %u bytes", bytes);
     memcpy(class_name, found->class_name, bytes);
+    if (memchr(class_name, 0, bytes) || memchr(class_name, '\n', bytes))
+        return kl_fail(KL_ERR_CORRUPT, "the name of the lock class is not text");
     named->key = found->key;
     int32_t number = kl_order_class(class_name, found->rank, 0);
     if (number < 0) return number;

@@ -65,7 +65,7 @@ export class Latest implements Disposable {
     this.#handle = handle;
     this.name = name;
     this.valueBytes = known.kl_latest_value_bytes(handle);
-    this.#scratch = new Uint8Array(this.valueBytes);
+    this.#scratch = new Uint8Array(new ArrayBuffer(this.valueBytes));
   }
 
   /**
@@ -132,9 +132,32 @@ export class Latest implements Disposable {
    * a row; `KL_ERR_CORRUPT` when a peer wrote over it
    */
   get(): Uint8Array<ArrayBuffer> | undefined {
-    const { length } = this.#scratch;
-    const bytes = this.#sync.kl_latest_take(this.#handle, this.#scratch, length, outVersionBytes);
-    if (bytes >= 0) return this.#scratch.slice(0, bytes);
+    const bytes = this.getInto(this.#scratch);
+    return bytes === undefined ? undefined : this.#scratch.slice(0, bytes);
+  }
+
+  /**
+   * Copies the newest value into `target` and answers its bytes; `undefined` before the first set. Without
+   * a new array for each value.
+   *
+   * @throws {KeelsonError} `KL_ERR_LIMIT` when `target` is shorter than the value; as {@linkcode Latest.get}
+   *
+   * @example
+   * ```ts
+   * import { Latest } from "@keelson/keelson";
+   *
+   * const name = `example-${crypto.randomUUID()}`;
+   * using value = Latest.create(name, { valueBytes: 8 });
+   * value.set(Uint8Array.of(1, 2, 3));
+   * const target = new Uint8Array(8);
+   * console.assert(value.getInto(target) === 3 && target[2] === 3);
+   * Latest.remove(name);
+   * ```
+   */
+  getInto(target: Uint8Array): number | undefined {
+    const out = target as Uint8Array<ArrayBuffer>;
+    const bytes = this.#sync.kl_latest_take(this.#handle, out, out.length, outVersionBytes);
+    if (bytes >= 0) return bytes;
     if (bytes === STATUS.KL_ERR_AGAIN && outVersion[0] === 0) return undefined;
     check(bytes, this.#action("get"));
   }

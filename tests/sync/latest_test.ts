@@ -24,12 +24,20 @@ Deno.test("Latest gives what was set last, to every end", () => {
   using writer = fresh(300);
   using reader = Latest.attach(writer.name);
   const { random, seed } = seededRandom();
-  assertEquals([reader.get(), reader.version, reader.valueBytes], [undefined, 0, 300]);
+  assertEquals(
+    [reader.get(), reader.getInto(new Uint8Array(1)), reader.version, reader.valueBytes],
+    [undefined, undefined, 0, 300],
+  );
   for (let round = 1; round <= 500; round++) {
     const value = crypto.getRandomValues(new Uint8Array(random(301)));
     writer.set(value);
     assertEquals(reader.get(), value, `SEED=${seed}`);
     assertEquals(reader.version, round);
+    const target = new Uint8Array(300);
+    assertEquals(target.subarray(0, reader.getInto(target)), value);
+    if (value.length > 0) {
+      assertEquals(refusal(() => reader.getInto(target.subarray(1, value.length))), "KL_ERR_LIMIT");
+    }
   }
   Latest.remove(writer.name);
 });
