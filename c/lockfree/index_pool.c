@@ -227,9 +227,8 @@ int32_t kl_index_pool_recover(kl_index_pool *pool, uint32_t dead, kl_alive_fn al
     inquiry it = {.dead = dead, .alive = alive, .context = context};
     int32_t count = 0;
     for (uint32_t index = 0; index < pool->capacity; index++) {
-        /* acquire: partner is the compare-exchange that made it so; a free cell found here was
-         * given back by somebody who is past it. */
-        uint64_t word = atomic_load_explicit(kl_index_pool_word(pool, index), memory_order_acquire);
+        /* relaxed: who is found dead is known with all it did; the exchange decides. */
+        uint64_t word = atomic_load_explicit(kl_index_pool_word(pool, index), memory_order_relaxed);
         if (is_dead(&it, owner_of(word)) && give_back(pool, index, word))
             count++;
         else if (owner_of(word) == 0)

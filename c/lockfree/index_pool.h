@@ -121,7 +121,8 @@ static inline void kl_index_pool_stamp(const kl_index_pool *pool, uint32_t index
     _Atomic uint64_t *word = kl_index_pool_word(pool, index);
     /* relaxed: only its holder writes it. */
     uint64_t now = atomic_load_explicit(word, memory_order_relaxed);
-    /* release: partner is the acquire in kl_hand_settle; what was noted before is seen with it. */
+    /* release: partner is the acquire in settle() (lockfree/hand_table.c): who finds a later holder
+     * finds the hand of the earlier one empty. */
     atomic_store_explicit(word, (now & ~(uint64_t)UINT32_MAX) | owner, memory_order_release);
 }
 

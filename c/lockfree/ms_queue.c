@@ -320,7 +320,7 @@ int32_t kl_ms_queue_pop(kl_ms_queue *queue, void *out) {
 
 /* ---- after a death ---- */
 
-/* The verdict for kl_hand_settle: a push whose node was not linked, a pop that moved the head. */
+/* The verdict for kl_hand_recover: a push whose node was not linked, a pop that moved the head. */
 static bool holds(void *structure, uint32_t slot, uint64_t hand) {
     const kl_ms_queue *queue = structure;
     uint32_t tag = kl_tagged_tag(hand);
@@ -377,7 +377,7 @@ int32_t kl_ms_queue_size(const kl_ms_queue *queue) {
 /* Nodes that only a hand says to be somebody's. */
 static uint32_t popped_in_hands(const kl_ms_queue *queue) {
     uint32_t count = 0;
-    for (uint32_t slot = 0; slot < KL_PARTICIPANTS; slot++) {
+    for (uint32_t slot = 0; slot < KL_HAND_SLOTS; slot++) {
         /* relaxed: right only when nothing moves. */
         uint64_t hand =
             atomic_load_explicit(&kl_hand_of(&queue->hands, slot)->hand, memory_order_relaxed);

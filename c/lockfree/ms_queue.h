@@ -45,7 +45,7 @@
 #define KL_MS_QUEUE_CAPACITY_MAX (1u << 23)
 #define KL_MS_QUEUE_ELEMENT_MAX  4096u /* is read before it is known to be right */
 /* The node in front, and for each participant one node in hand and one kept for later. */
-#define KL_MS_QUEUE_SPARE (1 + 2 * KL_PARTICIPANTS)
+#define KL_MS_QUEUE_SPARE (1 + 2 * KL_HAND_SLOTS)
 
 /* layout: kl_ms_queue_header head tail magic version capacity element_bytes data_event space_event */
 typedef struct {

@@ -94,7 +94,7 @@ int32_t kl_stack_take_back(kl_stack *stack, uint32_t node, bool handed, int32_t 
     return status;
 }
 
-/* The verdict for kl_hand_settle: a push that did not take place, a pop that did. */
+/* The verdict for kl_hand_recover: a push that did not take place, a pop that did. */
 static bool holds(void *structure, uint32_t slot, uint64_t hand) {
     const kl_stack *stack = structure;
     /* acquire: partner is the release of every change; their notes are seen. */
@@ -190,7 +190,7 @@ int32_t kl_stack_size(const kl_stack *stack) {
 /* Nodes that only a hand says to be somebody's. */
 static uint32_t popped_in_hands(const kl_stack *stack) {
     uint32_t count = 0;
-    for (uint32_t slot = 0; slot < KL_PARTICIPANTS; slot++) {
+    for (uint32_t slot = 0; slot < KL_HAND_SLOTS; slot++) {
         /* relaxed: right only when nothing moves. */
         uint64_t hand =
             atomic_load_explicit(&kl_hand_of(&stack->hands, slot)->hand, memory_order_relaxed);

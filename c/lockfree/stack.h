@@ -46,7 +46,7 @@
 #define KL_STACK_CAPACITY_MAX (1u << 23)
 #define KL_STACK_ELEMENT_MAX  (KL_INDEX_POOL_PAYLOAD_MAX - 8)
 /* For each participant one node in hand and one kept for later. */
-#define KL_STACK_SPARE (2 * KL_PARTICIPANTS)
+#define KL_STACK_SPARE (2 * KL_HAND_SLOTS)
 
 /* layout: kl_stack_header top magic version capacity element_bytes data_event space_event */
 typedef struct {

@@ -13,6 +13,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifdef KL_HOOKED_PLAIN
+#define KL_HAND_SLOTS 4u /* lockfree/hand_table.h: what the explorer follows has to be small */
+#endif
+
 enum kl_hook_op {
     KL_HOOK_LOAD,
     KL_HOOK_STORE,
