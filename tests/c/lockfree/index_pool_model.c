@@ -53,7 +53,7 @@ static void take_and_give(void) {
 }
 
 static void all_free_again(void) {
-    uint64_t taken = (status[0] == KL_OK) + (status[1] == KL_OK);
+    uint32_t taken = (status[0] == KL_OK ? 1u : 0u) + (status[1] == KL_OK ? 1u : 0u);
     KL_MODEL_CHECK_EQ(kl_index_pool_verify(&pool), KL_OK);
     KL_MODEL_CHECK_EQ(kl_index_pool_held(&pool, 0), 0);
     KL_MODEL_CHECK_EQ(*(uint64_t *)kl_index_pool_payload(&pool, 0), taken);
