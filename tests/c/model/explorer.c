@@ -140,6 +140,7 @@ static uint32_t choose(uint32_t count) {
         choice *made = new_choice();
         made->is_data = true;
         made->count = count;
+        made->event = X.event_count > 0 ? X.event_count - 1 : 0;
     }
     choice *here = &X.choices[X.depth++];
     if (!here->is_data || here->count != count)
@@ -157,10 +158,11 @@ uint32_t kl_model_choose(uint32_t count) {
 }
 
 /* Whether `next` could be swapped with the step just done without a difference. */
-static bool commutes(const step *done, const step *next) {
+bool kl_explorer_commutes(const step *done, const step *next) {
     if (done->everything || next->everything) return false;
     bool overlap =
         done->address < next->address + next->bytes && next->address < done->address + done->bytes;
+    if ((done->kills && next->queues) || (done->queues && next->kills)) return false;
     if (overlap && (done->writes || next->writes || (done->queues && next->queues))) return false;
     if (X.memory != KL_MODEL_RA) return true;
     bool done_sc = done->fences || done->order == memory_order_seq_cst;
@@ -175,8 +177,12 @@ static bool is_plain_load(const step *next) {
 }
 
 /* The same for what they do to plain memory. */
-static bool commute_plainly(const footprint *done, const footprint *next) {
-    return (done->writes & (next->reads | next->writes)) == 0 && (done->reads & next->writes) == 0;
+bool kl_explorer_commute_plainly(const footprint *done, const footprint *next) {
+    uint64_t both = 0;
+    for (uint32_t i = 0; i < FOOTPRINT_WORDS; i++)
+        both |= (done->writes[i] & (next->reads[i] | next->writes[i])) |
+                (done->reads[i] & next->writes[i]);
+    return both == 0;
 }
 
 static const step *pending_of(uint32_t transition, step *made) {
@@ -187,6 +193,7 @@ static const step *pending_of(uint32_t transition, step *made) {
         made->address = X.threads[t].buffer[0].address;
         made->bytes = X.threads[t].buffer[0].bytes;
     } else {
+        made->kills = true; /* a sleeper, perhaps, whom nobody wakes then */
         made->address = (uintptr_t)&X.died;
         made->bytes = sizeof X.died;
     }
@@ -206,8 +213,8 @@ static void pass_sleep_on(const choice *here, uint32_t serial_before) {
         if (!partly || u == t) continue;
         const step *next = &X.threads[u].pending;
         X.child_plain[u] = here->plain[u];
-        if (!commute_plainly(&X.plain, &here->plain[u])) continue;
-        if (commutes(&X.done, next) || (is_plain_load(next) && !X.done.everything))
+        if (!kl_explorer_commute_plainly(&X.plain, &here->plain[u])) continue;
+        if (kl_explorer_commutes(&X.done, next) || (is_plain_load(next) && !X.done.everything))
             X.child_fresh[u] = here->fresh[u];
     }
     for (uint32_t left = sleeping; left != 0; left &= left - 1) {
@@ -218,8 +225,8 @@ static void pass_sleep_on(const choice *here, uint32_t serial_before) {
         const step *next = pending_of(other, &made);
         const footprint *plain = other == RUN + u ? &here->plain[u] : &nothing;
         X.child_plain[u] = here->plain[u];
-        if (!commute_plainly(&X.plain, plain)) continue;
-        if (commutes(&X.done, next))
+        if (!kl_explorer_commute_plainly(&X.plain, plain)) continue;
+        if (kl_explorer_commutes(&X.done, next))
             X.child_sleep |= BIT(other);
         else if (other == RUN + u && is_plain_load(next) && X.done.kind == STEP_ATOMIC &&
                  X.done.writes)
@@ -231,12 +238,13 @@ static void pass_sleep_on(const choice *here, uint32_t serial_before) {
 static bool advance(void) {
     for (; X.length > 0; X.length--) {
         choice *last = &X.choices[X.length - 1];
+        X.first_new = last->event;
         if (last->is_data) {
             if (++last->at < last->count) return true;
             continue;
         }
         last->done |= BIT(last->current);
-        uint32_t left = last->enabled & ~last->sleep & ~last->done;
+        uint32_t left = last->todo & ~last->sleep & ~last->done;
         if (left == 0) continue;
         last->current = (uint32_t)__builtin_ctz(left);
         return true;
@@ -246,11 +254,23 @@ static bool advance(void) {
 
 /* ---- scheduling ---- */
 
+/* Whether the stores that a step makes others do have reached memory: those of everybody, for a heavy
+ * fence; those of the dead, for who finds them dead. */
+static bool has_arrived(const thread *t) {
+    for (uint32_t i = 0; i < MAIN; i++) {
+        bool concerned = t->pending.kind == STEP_HEAVY ||
+                         (X.died[i] && t->pending.address == (uintptr_t)&X.died[i]);
+        if (concerned && X.threads[i].buffered > 0) return false;
+    }
+    return true;
+}
+
 static bool is_ready(uint32_t index) {
     const thread *t = &X.threads[index];
     if (t->state != T_READY) return false;
     if (t->pending.needs_drain && t->buffered > 0) return false;
     if (t->pending.kind == STEP_LOCK) return kl_explorer_lock_is_free(t->pending.address);
+    if (t->pending.kind == STEP_ALIVE || t->pending.kind == STEP_HEAVY) return has_arrived(t);
     if (t->pending.kind != STEP_JOIN) return true;
     uint8_t state = X.threads[t->pending.address].state;
     return state == T_ENDED || state == T_DIED || state == T_UNUSED;
@@ -342,6 +362,7 @@ static choice *pick(uint32_t enabled) {
         }
         made->current =
             left & BIT(X.last_transition) ? X.last_transition : (uint32_t)__builtin_ctz(left);
+        kl_explorer_begin_choice(made);
     }
     choice *here = &X.choices[X.depth++];
     if (here->is_data || here->enabled != enabled)
@@ -370,7 +391,8 @@ static void execute(choice *here) {
     thread *self = &X.threads[t];
     step made;
     X.done = *pending_of(transition, &made);
-    X.plain = (footprint){0};
+    memset(&X.plain, 0, sizeof X.plain);
+    X.stored = 0;
     log_event(transition, &X.done);
     if (transition < MAIN && transition != X.last_transition && X.last_transition < MAIN &&
         (here->enabled & BIT(X.last_transition)))
@@ -382,8 +404,10 @@ static void execute(choice *here) {
                              self->steps - 1);
         X.fresh = here->fresh[t];
         switch_in(t);
-        here->plain[t].reads |= X.plain.reads;
-        here->plain[t].writes |= X.plain.writes;
+        for (uint32_t i = 0; i < FOOTPRINT_WORDS; i++) {
+            here->plain[t].reads[i] |= X.plain.reads[i];
+            here->plain[t].writes[i] |= X.plain.writes[i];
+        }
         break;
     case DRAIN: kl_explorer_drain(t); break;
     case KILL: die(t); break;
@@ -399,7 +423,13 @@ static void execute(choice *here) {
         for (uint32_t u = 0; u < MAIN; u++)
             if (u != t) X.threads[u].yielded = false;
     for (uint32_t u = 0; u < MAIN; u++)
-        while (X.threads[u].state == T_WOKEN) switch_in(u);
+        while (X.threads[u].state == T_WOKEN) {
+            X.woken_by[u] = (uint16_t)X.event_count;
+            footprint own = X.plain; /* what the woken does now is its own, before its next step */
+            switch_in(u);
+            X.plain = own;
+        }
+    if (!X.random) kl_explorer_trace(transition, (uint32_t)(here - X.choices));
     if (!X.random && X.depth == X.length) pass_sleep_on(here, before);
 }
 
@@ -414,12 +444,14 @@ static void reset(void) {
     X.now_ns = 1000000000000u;
     X.sleeps = 0;
     memset(X.child_fresh, 0, sizeof X.child_fresh);
+    memset(X.last_of, 0, sizeof X.last_of);
+    memset(X.woken_by, 0, sizeof X.woken_by);
     memset(X.died, 0, sizeof X.died);
     for (uint32_t i = 0; i < THREADS; i++) {
         thread *t = &X.threads[i];
         t->state = i < MAIN && X.model->threads[i] ? T_READY : T_UNUSED;
         t->yielded = t->timed = t->timed_out = t->spurious = false;
-        t->steps = t->idle_reads = t->buffered = 0;
+        t->steps = t->idle_reads = t->buffered = t->stores = 0;
         memset(t->last_reads, 0, sizeof t->last_reads);
     }
     kl_explorer_memory_reset();
@@ -504,6 +536,7 @@ static int search(void) {
             X.repetitions++;
         else
             X.executions++;
+        if (!X.blocked) kl_explorer_note_outcome();
         if (X.executions + X.repetitions / 4 >= most && model->random == 0) return 2;
         if (X.executions + X.repetitions / 4 >= most) break;
         if (!advance()) return 0;
@@ -526,7 +559,8 @@ int kl_explorer_search(const kl_model *model, uint32_t memory) {
     make_state();
     X.model = model;
     X.memory = memory;
-    X.length = 0;
+    X.length = X.first_new = 0;
+    X.full = getenv("KEELSON_MODEL_FULL") != NULL;
     X.executions = X.repetitions = 0;
     memset(X.expected, 0, sizeof X.expected);
     sigaltstack(&stack, NULL);

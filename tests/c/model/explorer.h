@@ -32,7 +32,8 @@
  * access to freed memory; a deadlock; a wait that ends by its timeout although nobody died (a lost
  * wake-up); a thread that takes more than steps_max steps (a loop without end).
  *
- * Search: depth first by replay, with sleep sets: exhaustive. A thread that calls kl_cpu_pause() or
+ * Search: depth first by replay, dynamic partial order reduction with sleep sets: exhaustive (the
+ * same without the reduction, slower: KEELSON_MODEL_FULL=1). A thread that calls kl_cpu_pause() or
  * re-reads one unchanged value waits until another has made a step, and an outdated message is
  * read at most three times in a row: spin loops end. Deaths: every thread of the `kill` mask may die before
  * each of its steps, `deaths_max` in all; what it stored stays.
@@ -112,7 +113,8 @@ void kl_model_name(const void *memory, size_t bytes, const char *name);
 
 /* Index of the running thread in .threads; -1 in setup and finally. */
 int32_t kl_model_thread(void);
-/* Whether threads[index] died in this execution. */
+/* Whether threads[index] died in this execution. For checks: a thread that decides by it should ask
+ * kl_region_alive, which is a step. */
 bool kl_model_died(uint32_t index);
 /* Makes threads[index], or the running thread, die (at once) or look dead to kl_region_alive. In
  * setup: it never starts. */
@@ -144,6 +146,8 @@ void kl_model_heavy_fence(void);
 void kl_model_register(kl_model *model);
 void kl_model_explore(const kl_model *model);
 void kl_model_must_fail(const kl_model *model, uint32_t under);
+/* Different outcomes of a search that holds, with or without the reduction; 0: it does not hold. */
+uint32_t kl_model_count_outcomes(const kl_model *model, uint32_t memory, bool reduced);
 void kl_model_fail(const char *file, int line, const char *format, ...)
     __attribute__((cold, format(printf, 3, 4)));
 

@@ -76,7 +76,6 @@ static bool lives(uint32_t generation, uint32_t id) {
                              .bytes = sizeof X.died[slot]});
     kl_explorer_event()->read = !X.died[slot];
     if (!X.died[slot]) return true;
-    for (; X.threads[slot].buffered > 0; X.done.everything = true) kl_explorer_drain(slot);
     kl_explorer_thread_learns(X.current, &X.threads[slot].now);
     return false;
 }
@@ -253,8 +252,6 @@ static long futex_wake(uintptr_t word, uint32_t most) {
 void kl_model_heavy_fence(void) {
     if (!runs()) return;
     kl_explorer_step(&(step){.kind = STEP_HEAVY, .everything = true});
-    for (uint32_t i = 0; i < MAIN; i++)
-        while (X.threads[i].buffered > 0) kl_explorer_drain(i);
     for (uint32_t round = 0; round < 2; round++)
         for (uint32_t i = 0; i < THREADS; i++)
             if (i == X.current || (i < MAIN && X.threads[i].state != T_UNUSED))

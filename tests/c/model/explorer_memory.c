@@ -337,8 +337,20 @@ void kl_explorer_drain(uint32_t index) {
     const location *l = location_at(self->buffer[0].address, self->buffer[0].bytes);
     memcpy(clock_of(l), self->buffer[0].clock, sizeof self->buffer[0].clock);
     write_word(self->buffer[0].address, self->buffer[0].bytes, self->buffer[0].value);
+    X.stored = self->buffer[0].number;
     self->buffered--;
     memmove(&self->buffer[0], &self->buffer[1], self->buffered * sizeof self->buffer[0]);
+}
+
+/* Before a plain access to a word whose store still waits: that store, and those before it. */
+void kl_explorer_drain_own(uintptr_t address, uint32_t bytes) {
+    const thread *self = &X.threads[X.current];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < self->buffered; i++)
+        if (self->buffer[i].address < address + bytes &&
+            address < self->buffer[i].address + self->buffer[i].bytes)
+            count = i + 1;
+    while (count-- > 0) kl_explorer_drain(X.current);
 }
 
 static void buffer(thread *self, const step *s, uint64_t value) {
@@ -347,9 +359,9 @@ static void buffer(thread *self, const step *s, uint64_t value) {
     self->buffer[self->buffered].bytes = s->bytes;
     self->buffer[self->buffered].value = value;
     memcpy(self->buffer[self->buffered].clock, told(s->order), sizeof self->buffer[0].clock);
+    self->buffer[self->buffered].number = X.stored = ++self->stores;
     self->buffer[self->buffered++].site = s->site;
     tick(self);
-    X.done.writes = false; /* nobody sees it yet */
 }
 
 /* ---- loops that wait ---- */
@@ -403,10 +415,11 @@ static void atomic_step(kl_hook_site *site, const volatile void *address, uint32
                         bool reads, bool writes) {
     uint8_t used = order_at(site, order, 0);
     bool drains = X.memory == KL_MODEL_TSO && writes && (reads || used == memory_order_seq_cst);
+    bool buffered = X.memory == KL_MODEL_TSO && writes && !drains && X.current != MAIN;
     kl_explorer_step(&(step){.kind = STEP_ATOMIC,
                              .order = used,
                              .reads = reads,
-                             .writes = writes,
+                             .writes = writes && !buffered,
                              .needs_drain = drains,
                              .bytes = bytes,
                              .address = (uintptr_t)address,

@@ -188,11 +188,13 @@ static void check_granule(uintptr_t address, uint32_t bytes, enum access_kind ki
         X.current == MAIN || !X.threads_run || (kind == PLAIN_READ && X.model->reads_may_race);
     if (!ordered) check_race(g, address, bytes, kind);
     uintptr_t base = within(&P.arena, address) ? P.arena.first : P.statics.first;
-    uint64_t bit = 1ull << ((address - base) / GRANULE * 0x9e3779b97f4a7c15u >> 58);
-    if (kind == PLAIN_READ) X.plain.reads |= bit;
-    if (kind == PLAIN_WRITE) X.plain.writes |= bit;
+    uint64_t hash = (address - base) / GRANULE * 0x9e3779b97f4a7c15u;
+    uint64_t bit = 1ull << (hash >> 58);
+    uint32_t word = (uint32_t)(hash >> 55) % FOOTPRINT_WORDS;
+    if (kind == PLAIN_READ) X.plain.reads[word] |= bit;
+    if (kind == PLAIN_WRITE) X.plain.writes[word] |= bit;
     if (!g->has_location || kind >= ATOMIC_READ) return;
-    while (X.threads[X.current].buffered > 0) kl_explorer_drain(X.current);
+    kl_explorer_drain_own(address, bytes);
     if (kind == PLAIN_WRITE && X.memory == KL_MODEL_RA)
         kl_explorer_plain_write_over(address, bytes);
 }

@@ -2,6 +2,7 @@
  * of the program's data, which is put back before each execution.
  *
  *   explorer.c         the search: choices, sleep sets, threads, verdicts
+ *   explorer_reduce.c  which alternatives have to be tried at all
  *   explorer_memory.c  the three memory models
  *   explorer_plain.c   plain accesses: races, freed memory, undoing what statics became
  *   explorer_fakes.c   the world outside: futexes, clocks, regions, mutexes, malloc
@@ -75,8 +76,9 @@ typedef struct {
     bool reads, writes; /* of `address`, as others can see */
     bool fences;        /* is a seq_cst fence */
     bool queues;        /* of sleepers on `address`, besides */
-    bool everything;    /* commutes with nothing */
-    bool needs_drain;   /* TSO: waits until the thread's buffer is empty */
+    bool kills;
+    bool everything;  /* commutes with nothing */
+    bool needs_drain; /* TSO: waits until the thread's buffer is empty */
     uint32_t bytes;
     uintptr_t address;
     kl_hook_site *site;
@@ -94,11 +96,13 @@ typedef struct {
     uint64_t deadline_ns;
     uint64_t asleep_since;
     uint32_t buffered;
+    uint16_t stores;
     struct {
         uintptr_t address;
         uint32_t bytes;
         uint64_t value;
         uint16_t clock[THREADS];
+        uint16_t number;
         kl_hook_site *site;
     } buffer[BUFFERED_MAX];
     struct {
@@ -108,8 +112,9 @@ typedef struct {
 } thread;
 
 /* The plain memory that a step touches after its atomic operation: a bit for each granule, hashed. */
+#define FOOTPRINT_WORDS 8u
 typedef struct {
-    uint64_t reads, writes;
+    uint64_t reads[FOOTPRINT_WORDS], writes[FOOTPRINT_WORDS];
 } footprint;
 
 /* Transitions: RUN + t, DRAIN + t, KILL + t, TIMEOUT + t. */
@@ -119,6 +124,8 @@ typedef struct {
     bool is_data;
     uint32_t at, count;            /* data: the choice of how many */
     uint32_t enabled, sleep, done; /* schedule: masks of transitions */
+    uint32_t todo;                 /* those to try */
+    uint32_t event;                /* number of the step that is chosen, or chooses */
     uint32_t current;              /* transition */
     uint32_t fresh[THREADS];       /* of RUN + t: only messages from this serial on are new */
     footprint plain[THREADS];      /* of RUN + t, where it was tried or sleeps */
@@ -131,6 +138,19 @@ typedef struct {
     uint64_t read, written;
     uint32_t behind; /* messages newer than the one read, or than the one written */
 } event;
+
+#define PROCESSES 16u /* RUN + t and DRAIN + t */
+
+/* A step of this execution as the reduction sees it. */
+typedef struct {
+    step done;
+    footprint plain;
+    uint8_t transition, process;
+    uint16_t stored;   /* number of the store that went into, or came out of, the buffer */
+    uint16_t woken_by; /* number of the step that woke the thread before this one */
+    uint32_t choice;
+    uint16_t clock[PROCESSES]; /* of each process, the number of its last step before this */
+} traced;
 
 typedef struct {
     uintptr_t address;
@@ -162,6 +182,11 @@ typedef struct {
     uint64_t now_ns, sleeps;
     event events[EVENTS_MAX];
     uint32_t event_count;
+
+    bool full; /* without the reduction */
+    traced trace[EVENTS_MAX];
+    uint32_t first_new; /* steps before are those of the last execution */
+    uint16_t last_of[PROCESSES], woken_by[8], stored;
 
     uint32_t location_count, message_count, serial;
     location locations[LOCATIONS_MAX];
@@ -201,6 +226,14 @@ uint32_t kl_explorer_number(kl_hook_site *site);
 void kl_explorer_print_schedule(void);
 bool kl_explorer_active(const volatile void *address); /* whether its accesses are steps */
 
+bool kl_explorer_commutes(const step *done, const step *next);
+bool kl_explorer_commute_plainly(const footprint *done, const footprint *next);
+
+/* ---- explorer_reduce.c ---- */
+void kl_explorer_begin_choice(choice *made);
+void kl_explorer_trace(uint32_t transition, uint32_t choice_index);
+void kl_explorer_note_outcome(void);
+
 /* ---- explorer_memory.c ---- */
 void kl_explorer_memory_reset(void);
 void kl_explorer_thread_begins(uint32_t index);
@@ -208,6 +241,7 @@ void kl_explorer_learn(view *to, const view *from);
 void kl_explorer_thread_learns(uint32_t index, const view *from);
 void kl_explorer_seq_cst_fence(uint32_t index);
 void kl_explorer_drain(uint32_t index);
+void kl_explorer_drain_own(uintptr_t address, uint32_t bytes);
 uint64_t kl_explorer_read_word(uintptr_t address, uint32_t bytes);
 void kl_explorer_kernel_read(uintptr_t address, uint32_t bytes, uint64_t *value);
 void kl_explorer_plain_write_over(uintptr_t address, size_t bytes);

@@ -2,6 +2,7 @@
  * made is seen, and the flag of a sleeper who died or left costs nothing but a wake. */
 #include <stdatomic.h>
 
+#include "mem/region.h"
 #include "sync/event_count.h"
 #include "tests/c/model/explorer.h"
 
@@ -51,7 +52,7 @@ static void wait_until_two(void) {
         KL_MODEL_CHECK_EQ(kl_event_count_wait(&event, key, KL_FOREVER, NULL), KL_OK);
     }
 }
-KL_MODEL(kl_event_count_model_two_notifiers, .executions_max = 20000, .random = 2000,
+KL_MODEL(kl_event_count_model_two_notifiers, .executions_max = 10000, .random = 1000,
          .threads = {wait_until_two, make_more_and_notify, make_more_and_notify})
 static void make_twice(void) {
     make_more_and_notify();
@@ -87,7 +88,7 @@ KL_MODEL(kl_event_count_model_times_out, .timeouts_are_fine = true,
 
 /* A sleeper killed anywhere does not keep the other from being woken; a notifier killed anywhere costs a
  * slice. */
-KL_MODEL(kl_event_count_model_a_sleeper_dies, .kill = 1,
+KL_MODEL(kl_event_count_model_a_sleeper_dies, .kill = 1, .executions_max = 10000, .random = 1000,
          .threads = {wait_until_made, make_and_notify, wait_until_made})
 
 static void wait_until_made_or_dead(void) {
@@ -95,7 +96,7 @@ static void wait_until_made_or_dead(void) {
         uint32_t key = kl_event_count_prepare(&event);
         if (atomic_load_explicit(&made, memory_order_relaxed) != 0) break;
         KL_MODEL_CHECK_EQ(kl_event_count_wait(&event, key, KL_FOREVER, NULL), KL_OK);
-        if (kl_model_died(1)) break;
+        if (!kl_region_alive(kl_model_region(), kl_model_participant(1))) break;
     }
 }
 KL_MODEL(kl_event_count_model_a_notifier_dies, .kill = 2,
