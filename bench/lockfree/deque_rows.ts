@@ -27,10 +27,9 @@ export const DEQUE_ROWS: RowDefinition[] = [
   }),
   programRow({
     ...DEQUE,
-    name: "work_deque push, stolen, seen",
-    unit: "ns a task",
-    note:
-      "the owner pushes one task, a thief on the other processor takes it, the owner sees it gone",
+    name: "work_deque steal from the other processor",
+    unit: "ns a steal",
+    note: "the time of the thief's call for the one task that the owner has just pushed",
     work: deque("steal", 300_000, 1),
     limit: 250,
   }),
