@@ -92,17 +92,16 @@ int32_t kl_epoch_open_shared(kl_epoch *epoch, kl_region *region, void *memory, u
 
 void kl_epoch_retire(kl_epoch *epoch, kl_retired *node, void (*callback)(kl_retired *node)) {
     kl_epoch_thread *thread = (kl_epoch_thread *)kl_thread_record_here(&epoch->domain);
-    uint64_t count = 0;
+    bool was_empty;
     if (thread) {
-        kl_retire_push(&thread->bag, node, callback);
-        count = retired_by(thread) + 1;
+        was_empty = kl_retire_push(&thread->bag, node, callback);
+        uint64_t count = retired_by(thread) + 1;
         atomic_store_explicit(&thread->retired_count, count, memory_order_relaxed);
     } else {
-        kl_retire_push(&epoch->left_behind, node, callback);
+        was_empty = kl_retire_push(&epoch->left_behind, node, callback);
         atomic_fetch_add_explicit(&epoch->left_behind_count, 1, memory_order_relaxed);
     }
-    if (epoch->options.event && count % KL_EPOCH_NOTIFY_COUNT <= 1)
-        kl_event_count_notify_all(epoch->options.event);
+    if (was_empty && epoch->options.event) kl_event_count_notify_all(epoch->options.event);
 }
 
 static void take_from(void *batch, kl_thread_record *record) {

@@ -55,7 +55,6 @@
 
 #define KL_EPOCH_SLOTS_DEFAULT 512u
 #define KL_EPOCH_STALL_NS      (1 * KL_NS_PER_S) /* default: after this long on_stall is told */
-#define KL_EPOCH_NOTIFY_COUNT  64u               /* a thread notifies once for so many retired */
 
 /* Who holds the oldest epoch. */
 typedef struct {
@@ -73,7 +72,7 @@ typedef struct {
     uint64_t stall_ns;   /* KL_EPOCH_STALL_NS */
     void (*on_stall)(void *argument, const kl_epoch_holder *holder); /* by advance, once a hold */
     void *argument;
-    kl_event_count *event; /* notified when there is work for advance; outlives the epoch */
+    kl_event_count *event; /* notified when a bag is no longer empty; outlives the epoch */
 } kl_epoch_options;
 
 /* What advance knows about a slot that holds an epoch. */
@@ -98,7 +97,7 @@ struct kl_epoch {
     kl_epoch *next, **link; /* of all epochs of the process: under a mutex of its own */
 };
 
-/* What a thread keeps for an epoch. */
+/* What a thread keeps for an epoch. By that thread, but for the bag. */
 typedef struct {
     kl_thread_record record;
     kl_grace_slot *slot;
@@ -170,8 +169,8 @@ void kl_epoch_retire(kl_epoch *epoch, kl_retired *node, void (*callback)(kl_reti
 
 /* Moves on and runs callbacks, at most `callbacks_max`; how many, or KL_ERR_CORRUPT (shared memory
  * was scribbled over) or KL_ERR_UNSUPPORTED (sync/membarrier): then nothing is given back any more.
- * Looks for stalls. Cheap when nothing is retired. To be called by the maintenance service each few
- * milliseconds while kl_epoch_stats shows something pending. */
+ * Looks for stalls. Cheap when nothing is retired. For the maintenance service: whenever the event is
+ * notified, and then each few milliseconds while kl_epoch_stats shows something pending. */
 int32_t kl_epoch_advance(kl_epoch *epoch, uint32_t callbacks_max);
 
 /* Advances until nothing is pending. KL_OK, KL_ERR_TIMEOUT (a call is still inside, or others go on

@@ -62,7 +62,7 @@ typedef struct {
     bool is_online;
 } kl_rcu_reader;
 
-/* One process's grip. Its fields are for sync/rcu only. */
+/* One process's grip; line-aligned. Its fields are for sync/rcu only. */
 typedef struct {
     kl_thread_domain domain;
     kl_grace grace;

@@ -5,7 +5,7 @@ void kl_retire_queue_open(kl_retire_queue *queue) {
     pthread_mutex_init(&queue->mutex, NULL);
 }
 
-void kl_retire_push(kl_retire_bag *bag, kl_retired *node, void (*callback)(kl_retired *node)) {
+bool kl_retire_push(kl_retire_bag *bag, kl_retired *node, void (*callback)(kl_retired *node)) {
     node->callback = callback;
     kl_retired *latest = atomic_load_explicit(&bag->latest, memory_order_relaxed);
     do {
@@ -14,6 +14,7 @@ void kl_retire_push(kl_retire_bag *bag, kl_retired *node, void (*callback)(kl_re
          * before it are seen. Relaxed on failure: the node is still ours alone. */
     } while (!atomic_compare_exchange_weak_explicit(&bag->latest, &latest, node,
                                                     memory_order_release, memory_order_relaxed));
+    return latest == NULL;
 }
 
 kl_retire_batch kl_retire_take(kl_retire_bag *bag) {

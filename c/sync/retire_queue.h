@@ -60,7 +60,8 @@ void kl_retire_queue_open(kl_retire_queue *queue);
 void kl_retire_queue_close(kl_retire_queue *queue, kl_retire_batch (*take)(void *argument),
                            void *argument);
 
-void kl_retire_push(kl_retire_bag *bag, kl_retired *node, void (*callback)(kl_retired *node));
+/* Whether the bag was empty: then advance has work that it did not have before. */
+bool kl_retire_push(kl_retire_bag *bag, kl_retired *node, void (*callback)(kl_retired *node));
 
 /* Empties a bag; the earliest first. */
 kl_retire_batch kl_retire_take(kl_retire_bag *bag);

@@ -224,10 +224,14 @@ static void read_or_replace(void *argument, uint32_t index) {
     }
 }
 
+static uint32_t rounds(void) {
+    return kl_test_slow() ? 2000 : getenv("KEELSON_LONG") ? 2000000 : 20000;
+}
+
 static void run_storm(bool fences) {
     kl_hazard hazard;
     KL_CHECK_EQ(kl_hazard_open(&hazard, 8, fences), KL_OK);
-    storm it = {.hazard = &hazard, .rounds = kl_test_slow() ? 2000 : 20000};
+    storm it = {.hazard = &hazard, .rounds = rounds()};
     made = given_back = 0;
     for (uint32_t i = 0; i < CELLS; i++) it.cells[i] = new_thing(i);
     kl_test_threads(6, read_or_replace, &it);

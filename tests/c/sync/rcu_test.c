@@ -253,11 +253,15 @@ static void take_part(void *argument, uint32_t index) {
         read_in_sections(it, reader);
 }
 
+static uint32_t rounds(void) {
+    return kl_test_slow() ? 100 : getenv("KEELSON_LONG") ? 50000 : 1000;
+}
+
 static void run_storm(uint32_t how, bool fences, uint64_t period) {
     kl_rcu rcu;
     KL_CHECK_EQ(kl_rcu_open(&rcu, 8, fences), KL_OK);
     atomic_store_explicit(&rcu.grace.header->period, period, memory_order_relaxed);
-    storm it = {.rcu = &rcu, .rounds = kl_test_slow() ? 100 : 1000, .how = how};
+    storm it = {.rcu = &rcu, .rounds = rounds(), .how = how};
     atomic_store_explicit(&it.current, new_thing(0), memory_order_relaxed);
     kl_test_threads(5, take_part, &it);
     KL_CHECK_EQ(kl_rcu_barrier(&rcu, LONG_NS), KL_OK);
