@@ -129,9 +129,10 @@ static uint64_t load(const _Atomic uint64_t *word) {
 }
 
 static bool replace(_Atomic uint64_t *word, uint64_t *before, uint64_t after) {
-    /* acq_rel: partners are itself and load(), elsewhere. */
-    return atomic_compare_exchange_strong_explicit(word, before, after, memory_order_acq_rel,
-                                                   memory_order_acquire);
+    /* release: partner is load(), through which everybody read what they replace. relaxed: what is
+     * found instead only decides what to look at next. */
+    return atomic_compare_exchange_strong_explicit(word, before, after, memory_order_release,
+                                                   memory_order_relaxed);
 }
 
 /* Copies with the size known to the compiler where it is the usual one. */
@@ -183,9 +184,8 @@ static bool claim(kl_mpmc_queue *queue, uint32_t self, uint64_t position, uint64
     uint64_t round = round_at(queue, position);
     _Atomic uint64_t *slot = slot_at(queue, position);
     *word = load(slot);
-    while (*word == word_of(round, NO_OWNER, FREE))
-        if (replace(slot, word, word_of(round, self, CLAIMED))) return true;
-    return false;
+    return *word == word_of(round, NO_OWNER, FREE) &&
+           replace(slot, word, word_of(round, self, CLAIMED));
 }
 
 static void publish(kl_mpmc_queue *queue, uint64_t position, const void *element) {
@@ -255,9 +255,8 @@ static bool take(kl_mpmc_queue *queue, uint32_t self, uint64_t position, uint64_
     uint64_t round = round_at(queue, position);
     _Atomic uint64_t *slot = slot_at(queue, position);
     *word = load(slot);
-    while (*word == word_of(round, NO_OWNER, READY))
-        if (replace(slot, word, word_of(round, self, TAKEN))) return true;
-    return false;
+    return *word == word_of(round, NO_OWNER, READY) &&
+           replace(slot, word, word_of(round, self, TAKEN));
 }
 
 static void release(kl_mpmc_queue *queue, uint64_t position, void *element) {
@@ -403,8 +402,10 @@ uint32_t kl_mpmc_queue_size(const kl_mpmc_queue *queue) {
 
 int32_t kl_mpmc_queue_verify(const kl_mpmc_queue *queue) {
     uint64_t head = load(&queue->header->head), tail = load(&queue->header->tail);
-    int64_t between = distance(head, tail);
-    if (tail > POSITION_MASK || between < 0 || (uint64_t)between > 2 * queue->mask + 2)
+    /* Tail is behind by what a dead producer claimed in its last call; the next push moves it on. */
+    int64_t between = distance(head, tail), capacity = (int64_t)queue->mask + 1;
+    int64_t behind = KL_MPMC_QUEUE_BATCH_MAX;
+    if (tail > POSITION_MASK || between < -behind || between > 2 * capacity)
         return kl_fail(KL_ERR_CORRUPT, "the queue's head is %llu, its tail %llu",
                        (unsigned long long)(head & POSITION_MASK), (unsigned long long)tail);
     for (uint64_t index = 0; index <= queue->mask; index++) {
@@ -413,8 +414,8 @@ int32_t kl_mpmc_queue_verify(const kl_mpmc_queue *queue) {
         int64_t to_tail = distance(position, tail);
         bool is_free = state_of(word) == FREE && owner_of(word) == NO_OWNER;
         /* A free slot waits for tail; any other was passed by it, less than a round ago. */
-        bool fits = is_free ? to_tail <= 0 && to_tail >= -(int64_t)queue->mask - 1
-                            : to_tail >= 0 && to_tail <= (int64_t)queue->mask + 1;
+        bool fits = is_free ? to_tail <= 0 && to_tail >= -capacity - behind
+                            : to_tail >= -behind && to_tail <= capacity;
         if (!fits) return strange("tail", tail, word);
     }
     return KL_OK;

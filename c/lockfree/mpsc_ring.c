@@ -96,10 +96,9 @@ int32_t kl_mpsc_ring_enlist_mp(kl_mpsc_ring *ring, uint32_t self) {
     if (self == 0 || self >= KL_MPSC_RING_READY || (self & 0xffu) >= KL_PARTICIPANTS)
         return kl_fail(KL_ERR_ARGUMENT, "0x%08x is no id of a thread", self);
     kl_mpsc_ring_intent *intent = intent_of(ring, self);
-    /* release, both: partner is the acquire in may_be_stamped. What an earlier thread of this slot
-     * intended goes before this one's id appears. */
-    atomic_store_explicit(&intent->position, 0, memory_order_release);
-    atomic_store_explicit(&intent->owner, self, memory_order_release);
+    /* relaxed, both: the intents that follow are releases; before them nothing hangs on the id. */
+    atomic_store_explicit(&intent->position, 0, memory_order_relaxed);
+    atomic_store_explicit(&intent->owner, self, memory_order_relaxed);
     return KL_OK;
 }
 
@@ -115,37 +114,42 @@ static int32_t look_for_space(kl_mpsc_ring *ring, uint64_t *tail, uint64_t wante
     /* release: partner is the acquire above. */
     atomic_store_explicit(&ring->limit_seen, limit, memory_order_release);
     if (before - limit <= most) return KL_OK;
-    /* relaxed: full is only said of a tail that did not move while limit was read. */
-    *tail = atomic_load_explicit(&ring->header->tail, memory_order_relaxed);
+    /* acquire: as in move_tail. Full is only said of a tail that did not move while limit was read. */
+    *tail = atomic_load_explicit(&ring->header->tail, memory_order_acquire);
     if (*tail != before) return 1;
     if (before - limit > ring->mask + 1 || ((before | limit) & 7) != 0)
         return impossible("limit and tail", limit, before);
     return KL_ERR_AGAIN;
 }
 
+/* The thread will stamp nothing, or has. */
+static void forget(kl_mpsc_ring_intent *intent) {
+    /* release: partner is the acquire in may_be_stamped; whoever sees it sees the stamp. */
+    atomic_store_explicit(&intent->position, 0, memory_order_release);
+}
+
 /* Moves tail over room for `taken` bytes in one piece. *position: where that is; *from: where the
  * claim begins, for there may be padding before. */
 static int32_t move_tail(kl_mpsc_ring *ring, kl_mpsc_ring_intent *intent, uint64_t taken,
                          uint64_t *from, uint64_t *position) {
-    /* relaxed: a value that is outdated makes the compare-exchange fail. */
-    uint64_t tail = atomic_load_explicit(&ring->header->tail, memory_order_relaxed);
+    /* acquire: partner is the release below: no limit older than the one that tail was moved by. */
+    uint64_t tail = atomic_load_explicit(&ring->header->tail, memory_order_acquire);
     for (;;) { /* each turn: another producer moved tail */
         uint64_t until_end = ring->mask + 1 - (tail & ring->mask);
         uint64_t padding = taken > until_end ? until_end : 0;
         int32_t status = look_for_space(ring, &tail, padding + taken);
         if (status == 1) continue;
         if (status != KL_OK) {
-            /* release: partner as below. */
-            atomic_store_explicit(&intent->position, 0, memory_order_release);
+            forget(intent);
             return status;
         }
-        /* release: partner is the acquire in may_be_stamped; what an earlier claim of this thread
-         * stamped is seen by whoever sees that its intent is gone. */
+        /* release: partner as in forget: what this thread stamped before is seen with it. */
         atomic_store_explicit(&intent->position, tail | KL_MPSC_RING_INTENT, memory_order_release);
-        /* release: partner is the acquire in unblock_sc; whoever sees tail moved sees the intent. */
+        /* release: partner is the acquire in close_gap; whoever sees tail moved sees the intent.
+         * acquire when it fails: as above. */
         if (atomic_compare_exchange_strong_explicit(&ring->header->tail, &tail,
                                                     tail + padding + taken, memory_order_release,
-                                                    memory_order_relaxed)) {
+                                                    memory_order_acquire)) {
             *from = tail;
             *position = tail + padding;
             return KL_OK;
@@ -153,20 +157,22 @@ static int32_t move_tail(kl_mpsc_ring *ring, kl_mpsc_ring_intent *intent, uint64
     }
 }
 
+static void stamp(kl_mpsc_ring *ring, uint64_t position, uint64_t bytes, uint32_t state) {
+    /* release: partner is the acquire in look_at; the record is whole. */
+    atomic_store_explicit(record_at(ring, position), word_of(bytes, state), memory_order_release);
+}
+
 /* Room for `taken` bytes, the stamp and its padding written. */
 static int32_t claim(kl_mpsc_ring *ring, uint32_t self, uint64_t taken, uint64_t *position) {
     uint64_t from;
-    int32_t status = move_tail(ring, intent_of(ring, self), taken, &from, position);
+    kl_mpsc_ring_intent *intent = intent_of(ring, self);
+    int32_t status = move_tail(ring, intent, taken, &from, position);
     if (status != KL_OK) return status;
-    /* release: partner is the acquire in look_at; the room was free when the stamp appears. */
-    atomic_store_explicit(record_at(ring, *position),
-                          word_of(taken - KL_MPSC_RING_RECORD_BYTES, self), memory_order_release);
-    if (*position == from) return KL_OK;
-    /* release: partner is the acquire in look_at: whoever passes the padding finds the stamp. */
-    atomic_store_explicit(
-        record_at(ring, from),
-        word_of(*position - from - KL_MPSC_RING_RECORD_BYTES, KL_MPSC_RING_PADDING),
-        memory_order_release);
+    stamp(ring, *position, taken - KL_MPSC_RING_RECORD_BYTES, self);
+    /* Last: whoever passes the padding finds the stamp. */
+    if (*position != from)
+        stamp(ring, from, *position - from - KL_MPSC_RING_RECORD_BYTES, KL_MPSC_RING_PADDING);
+    forget(intent);
     return KL_OK;
 }
 
@@ -192,11 +198,6 @@ static uint64_t claimed(const kl_mpsc_ring *ring, uint32_t self, uint64_t positi
         return 0;
     }
     return footprint_of(word);
-}
-
-static void stamp(kl_mpsc_ring *ring, uint64_t position, uint64_t bytes, uint32_t state) {
-    /* release: partner is the acquire in look_at; the record is whole. */
-    atomic_store_explicit(record_at(ring, position), word_of(bytes, state), memory_order_release);
 }
 
 int32_t kl_mpsc_ring_commit_mp(kl_mpsc_ring *ring, uint32_t self, uint64_t position,
@@ -305,16 +306,18 @@ static void free_up_to(kl_mpsc_ring *ring, uint64_t limit, uint64_t head) {
 static void step_to(kl_mpsc_ring *ring, uint64_t head) {
     uint64_t before = ring->head;
     ring->head = head;
-    /* release: partner is the acquire in settle, of a successor. From here on they are consumed. */
-    atomic_store_explicit(&ring->header->head, head, memory_order_release);
+    /* relaxed: read by a successor only. From here on they are consumed; the compiler must not make
+     * their bytes zero before, for a successor would find the rest of them. */
+    atomic_store_explicit(&ring->header->head, head, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
     free_up_to(ring, before, head);
 }
 
 /* As a new consumer: the positions, and what the one before may have left half done. */
 static int32_t settle(kl_mpsc_ring *ring) {
-    /* acquire, both: partners are the releases in step_to and free_up_to. */
-    uint64_t head = atomic_load_explicit(&ring->header->head, memory_order_acquire);
-    uint64_t limit = atomic_load_explicit(&ring->header->limit, memory_order_acquire);
+    /* relaxed, both: ordered by the acquire in take, or by how its owner was found dead. */
+    uint64_t head = atomic_load_explicit(&ring->header->head, memory_order_relaxed);
+    uint64_t limit = atomic_load_explicit(&ring->header->limit, memory_order_relaxed);
     if (head - limit > ring->mask + 1 || ((head | limit) & 7) != 0)
         return impossible("head and limit", head, limit);
     ring->head = head;
@@ -325,17 +328,17 @@ static int32_t settle(kl_mpsc_ring *ring) {
 int32_t kl_mpsc_ring_take(kl_mpsc_ring *ring, uint32_t self, kl_mpsc_ring_alive is_alive,
                           void *context) {
     _Atomic uint32_t *word = &ring->header->consumer;
-    /* acquire: partner is the release in give. */
-    uint32_t owner = atomic_load_explicit(word, memory_order_acquire), before = owner;
+    /* relaxed: what it says is only used to replace it. */
+    uint32_t owner = atomic_load_explicit(word, memory_order_relaxed), before = owner;
     while (owner != self) {
         if (owner != 0 && is_alive(context, owner))
             return kl_fail(KL_ERR_LOCKED, "the ring has a live consumer (slot %u of its region)",
                            owner & 0xffu);
         before = owner;
-        /* acq_rel: partner is itself elsewhere; exactly one replaces a dead owner. A failure means
-         * that somebody else changed it, which is progress. */
-        if (atomic_compare_exchange_strong_explicit(word, &owner, self, memory_order_acq_rel,
-                                                    memory_order_acquire))
+        /* acquire: partner is the release in give; exactly one replaces a dead owner. A failure
+         * means that somebody else changed it, which is progress. */
+        if (atomic_compare_exchange_strong_explicit(word, &owner, self, memory_order_acquire,
+                                                    memory_order_relaxed))
             owner = self;
     }
     int32_t status = settle(ring);
@@ -353,12 +356,12 @@ void kl_mpsc_ring_give(kl_mpsc_ring *ring, uint32_t self) {
  * KL_ERR_AGAIN, KL_ERR_LOCKED, KL_ERR_CORRUPT. */
 static int32_t look_at(const kl_mpsc_ring *ring, uint64_t *position, uint64_t end) {
     while (end - *position - 1 <= ring->mask) {
-        /* acquire: partner is the release in stamp and claim. */
+        /* acquire: partner is the release in stamp. */
         uint64_t word = atomic_load_explicit(record_at(ring, *position), memory_order_acquire);
         uint32_t state = state_of(word);
         if (word == 0) {
-            /* acquire: partner is the release in move_tail. */
-            uint64_t tail = atomic_load_explicit(&ring->header->tail, memory_order_acquire);
+            /* relaxed: it only tells empty from not stamped, and is read after the word. */
+            uint64_t tail = atomic_load_explicit(&ring->header->tail, memory_order_relaxed);
             if (tail == *position) return KL_ERR_AGAIN;
             if (tail - *position > ring->mask + 1) return impossible("tail", *position, tail);
             return KL_ERR_LOCKED; /* claimed, not stamped */
@@ -429,8 +432,8 @@ int32_t kl_mpsc_ring_pop_batch_sc(kl_mpsc_ring *ring, uint8_t *out, uint32_t cap
 /* The first position from `from` on, up to `end`, whose word is not zero. */
 static uint64_t next_stamp(const kl_mpsc_ring *ring, uint64_t from, uint64_t end) {
     for (; from != end; from += WORD_BYTES) { /* both multiples of 8, less than a ring apart */
-        /* acquire: partner is the release in claim and stamp. */
-        uint64_t word = atomic_load_explicit(record_at(ring, from), memory_order_acquire);
+        /* relaxed: ordered by the acquires in may_be_stamped; what is there is looked at later. */
+        uint64_t word = atomic_load_explicit(record_at(ring, from), memory_order_relaxed);
         if (word != 0) break;
     }
     return from;
@@ -441,10 +444,10 @@ static bool may_be_stamped(kl_mpsc_ring *ring, uint64_t head, uint64_t end,
                            kl_mpsc_ring_alive is_alive, void *context) {
     for (uint32_t slot = 0; slot < KL_PARTICIPANTS; slot++) {
         kl_mpsc_ring_intent *intent = &ring->header->intents[slot];
-        /* acquire, both: partners are the releases in move_tail and enlist. Position first: with
-         * one of a thread its id, or a later one's, is seen. */
+        /* acquire: partner is the release in forget and move_tail. With a position its thread's id,
+         * or a later one's, is seen: relaxed. */
         uint64_t position = atomic_load_explicit(&intent->position, memory_order_acquire);
-        uint32_t owner = atomic_load_explicit(&intent->owner, memory_order_acquire);
+        uint32_t owner = atomic_load_explicit(&intent->owner, memory_order_relaxed);
         if (!(position & KL_MPSC_RING_INTENT)) continue;
         if ((position & ~7ull) - head < end - head && is_alive(context, owner)) return true;
     }
@@ -458,18 +461,16 @@ static int32_t close_gap(kl_mpsc_ring *ring, kl_mpsc_ring_alive is_alive, void *
     uint64_t tail = atomic_load_explicit(&ring->header->tail, memory_order_acquire);
     if (tail == head) return KL_ERR_AGAIN;
     if (tail - head > ring->mask + 1 || (tail & 7) != 0) return impossible("tail", head, tail);
+    if (may_be_stamped(ring, head, tail, is_alive, context)) return KL_ERR_LOCKED;
+    /* Whoever else claimed something up to tail has stamped it, or is dead. */
     uint64_t end = head + (ring->mask + 1 - (head & ring->mask));
-    if (tail - head < end - head) end = tail;
-    end = next_stamp(ring, head, end);
-    if (may_be_stamped(ring, head, end, is_alive, context)) return KL_ERR_LOCKED;
-    /* Again: a thread whose intent was gone already has stamped by now. */
-    end = next_stamp(ring, head, end);
+    end = next_stamp(ring, head, tail - head < end - head ? tail : end);
     if (end == head) return KL_OK;
     uint64_t nothing = 0, bytes = end - head - KL_MPSC_RING_RECORD_BYTES;
-    /* acq_rel: as a stamp; its failure means that one appeared. */
+    /* relaxed, both: nobody but the consumer reads padding. A failure: a stamp appeared. */
     atomic_compare_exchange_strong_explicit(record_at(ring, head), &nothing,
                                             word_of(bytes, KL_MPSC_RING_PADDING),
-                                            memory_order_acq_rel, memory_order_relaxed);
+                                            memory_order_relaxed, memory_order_relaxed);
     return KL_OK;
 }
 
@@ -477,17 +478,17 @@ int32_t kl_mpsc_ring_unblock_sc(kl_mpsc_ring *ring, kl_mpsc_ring_alive is_alive,
     int32_t bytes = kl_mpsc_ring_peek_sc(ring);
     if (bytes >= 0) return KL_OK;
     if (bytes != KL_ERR_LOCKED) return bytes;
-    /* acquire: partner is the release in claim. */
-    uint64_t word = atomic_load_explicit(record_at(ring, ring->head), memory_order_acquire);
+    /* relaxed: it only says whose it is. */
+    uint64_t word = atomic_load_explicit(record_at(ring, ring->head), memory_order_relaxed);
     if (word == 0) return close_gap(ring, is_alive, context);
     uint32_t owner = state_of(word);
     if (owner >= KL_MPSC_RING_READY) return KL_OK; /* done meanwhile */
     if (is_alive(context, owner)) return KL_ERR_LOCKED;
     uint64_t padding =
         word_of(footprint_of(word) - KL_MPSC_RING_RECORD_BYTES, KL_MPSC_RING_PADDING);
-    /* acq_rel: as a stamp; its failure means that the owner was done before it died. */
+    /* relaxed, both: as in close_gap. A failure: the owner was done before it died. */
     atomic_compare_exchange_strong_explicit(record_at(ring, ring->head), &word, padding,
-                                            memory_order_acq_rel, memory_order_relaxed);
+                                            memory_order_relaxed, memory_order_relaxed);
     return KL_OK;
 }
 

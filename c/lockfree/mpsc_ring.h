@@ -16,7 +16,8 @@
  * left there becomes padding. docs/format_mpsc_ring.md draws it. After Aeron's ring buffer.
  *
  *   producer  writes its intent (the tail it saw), moves tail by compare-exchange, stamps the
- *             record CLAIMED by its thread id, writes the bytes, stores READY (or PADDING: abort).
+ *             record CLAIMED by its thread id, takes the intent back, writes the bytes, stores
+ *             READY (or PADDING: abort).
  *   consumer  reads records in order, moves head, makes their bytes zero, moves limit.
  *
  * Always: limit <= head <= tail <= limit + capacity, multiples of 8. Every byte between tail and

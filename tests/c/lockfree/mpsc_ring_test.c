@@ -339,7 +339,9 @@ static uint64_t leave_claim(kl_mpsc_ring *ring, uint32_t self, uint32_t bytes, b
     uint64_t position;
     KL_CHECK_EQ(kl_mpsc_ring_enlist_mp(ring, self), KL_OK);
     KL_CHECK_EQ(kl_mpsc_ring_claim_mp(ring, self, bytes, &position), KL_OK);
-    if (!stamped) memset(kl_mpsc_ring_at(ring, position) - 8, 0, 8);
+    if (stamped) return position;
+    memset(kl_mpsc_ring_at(ring, position) - 8, 0, 8);
+    ring->header->intents[self & 0xff].position = position | KL_MPSC_RING_INTENT;
     return position;
 }
 
@@ -374,6 +376,7 @@ KL_TEST(kl_mpsc_ring_unblock_waits_for_a_living_thread_that_stands_behind_a_dead
     KL_CHECK_EQ(kl_mpsc_ring_unblock_sc(&ring, lives, dead), KL_ERR_LOCKED);
     uint64_t word = (uint64_t)ID(2) << 32 | 32;
     memcpy(kl_mpsc_ring_at(&ring, living) - 8, &word, 8); /* now it does */
+    ring.header->intents[2].position = 0;
     KL_CHECK_EQ(kl_mpsc_ring_unblock_sc(&ring, lives, dead), KL_OK);
     KL_CHECK_EQ(kl_mpsc_ring_peek_sc(&ring), KL_ERR_LOCKED);
     memcpy(kl_mpsc_ring_at(&ring, living), "alive", 5);
