@@ -8,6 +8,8 @@ import { RecordDigest } from "../frame/statistics.ts";
 import { FLOW_BATCH, FLOW_BYTES } from "./message_work.ts";
 
 const CAPACITY_BYTES = 1 << 20;
+/** From here on a record is written and read where it lies. */
+const IN_PLACE_BYTES = 1024;
 
 /** A ring there and a ring back. */
 export class MessageRings {
@@ -47,10 +49,25 @@ export class MessageRings {
     }
   }
 
-  /** Sends, and blocks for the answer. */
-  trip(record: Uint8Array): Uint8Array<ArrayBuffer> {
-    this.send(record);
-    return this.take();
+  /** Sends, blocks for the answer, and gives it to `use`. */
+  trip(record: Uint8Array, use: (answer: Uint8Array) => void): void {
+    if (record.length < IN_PLACE_BYTES) {
+      this.send(record);
+      use(this.take());
+    } else {
+      this.#write(record);
+      while (!this.back.read(use)) this.back.waitForDataSync();
+    }
+  }
+
+  /** Sends a large record by writing it where it will lie. */
+  #write(record: Uint8Array): void {
+    let claim = this.out.claim(record.length);
+    for (; !claim; claim = this.out.claim(record.length)) {
+      this.out.waitForSpaceSync(record.length);
+    }
+    claim.bytes.set(record);
+    claim.commit();
   }
 
   /** Sends, and awaits the answer on the event loop. */
@@ -65,7 +82,13 @@ export class MessageRings {
 
   /** Answers each record with itself, until an empty one comes. */
   answer(): void {
-    for (let record = this.take(); record.length > 0; record = this.take()) this.send(record);
+    let bytes = 1;
+    const echo = (record: Uint8Array) => {
+      bytes = record.length;
+      if (bytes >= IN_PLACE_BYTES) this.#write(record);
+      else if (bytes > 0) this.send(record);
+    };
+    while (bytes > 0) if (!this.back.read(echo)) this.back.waitForDataSync();
   }
 
   /** Sends all of them; waits for room. */

@@ -89,7 +89,7 @@ async function openEcho(
       await other.answer();
       const sample = awaits
         ? await echoAwaiting(work, (payload) => rings.tripAwaiting(payload))
-        : await echoBlocking(work, (payload) => rings.trip(payload));
+        : await echoBlocking(work, (payload, use) => rings.trip(payload, use));
       rings.send(new Uint8Array(0));
       await other.answered();
       return sample;

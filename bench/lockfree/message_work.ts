@@ -41,19 +41,20 @@ export function mark(payload: Uint8Array, number: number): Uint8Array {
   return payload;
 }
 
-/** Runs the round trips of a side that blocks its thread. */
+/** Runs the round trips of a side that blocks its thread and gives the answer to `use`. */
 export async function echoBlocking(
   work: EchoWork,
-  trip: (payload: Uint8Array<ArrayBuffer>) => Uint8Array,
+  trip: (payload: Uint8Array<ArrayBuffer>, use: (answer: Uint8Array) => void) => void,
 ): Promise<Sample> {
   const digest = new RecordDigest();
+  const use = (answer: Uint8Array) => digest.add(answer);
   const payload = new Uint8Array(work.bytes).fill(7);
   const clock = new TripClock();
   for (let number = 0; number < work.trips; number++) {
     if (work.gapMs > 0) await gap(work.gapMs);
     clock.start();
     mark(payload, number);
-    digest.add(trip(payload));
+    trip(payload, use);
     clock.stop();
   }
   return clock.sample(work.trips, digest);

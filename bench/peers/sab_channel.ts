@@ -33,22 +33,21 @@ export class SabSlots {
     return new SabSlots(new SharedArrayBuffer(128 + 2 * Math.ceil(bytes / 128) * 128), bytes);
   }
 
-  /** Sends a payload and waits for the answer. */
-  trip(payload: Uint8Array): Uint8Array {
+  /** Sends a payload, waits for the answer, and gives it to `use` where it lies. */
+  trip(payload: Uint8Array, use: (answer: Uint8Array) => void): void {
     const seen = Atomics.load(this.#words, 16);
     this.#there.set(payload);
     Atomics.add(this.#words, 0, 1);
     Atomics.notify(this.#words, 0);
     waitWhile(this.#words, 16, seen);
-    return this.#back.slice();
+    use(this.#back);
   }
 
   /** Answers for ever: its thread is ended from outside. */
   serve(): never {
     for (let seen = 0;; seen++) {
       waitWhile(this.#words, 0, seen);
-      const payload = this.#there.slice();
-      this.#back.set(payload);
+      this.#back.set(this.#there);
       Atomics.add(this.#words, 16, 1);
       Atomics.notify(this.#words, 16);
     }

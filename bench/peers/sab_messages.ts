@@ -34,7 +34,8 @@ async function openEcho(context: BenchContext, bytes: number, gapMs: number): Pr
   const slots = SabSlots.make(bytes);
   const worker = await startWorker({ buffer: slots.buffer, bytes });
   return {
-    round: () => echoBlocking(echoWork(context, bytes, gapMs), (payload) => slots.trip(payload)),
+    round: () =>
+      echoBlocking(echoWork(context, bytes, gapMs), (payload, use) => slots.trip(payload, use)),
     close: () => worker.terminate(),
   };
 }

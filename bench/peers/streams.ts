@@ -59,10 +59,10 @@ async function openEcho(
     async round() {
       await child.say(`echo ${work.trips} ${bytes}`);
       if (kind === "pipe") {
-        return await echoBlocking(work, (payload) => {
+        return await echoBlocking(work, (payload, use) => {
           channel.write(payload);
           channel.read(payload);
-          return payload;
+          use(payload);
         });
       }
       return await echoAwaiting(work, async (payload) => {
