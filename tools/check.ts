@@ -10,6 +10,7 @@ import { checkHouse, readBaseline } from "./check_house.ts";
 import { checkLayers } from "./check_layers.ts";
 import { type Compiler, crossHeaders, lookFor } from "./compiler.ts";
 import { generate, staleFiles } from "./gen.ts";
+import { checkMemoryOrder } from "./memory_order.ts";
 import { readTree, type SourceText } from "./source_text.ts";
 import { closingLine, type Verdict } from "./suite.ts";
 
@@ -35,6 +36,10 @@ const STEPS: readonly Step[] = [
   { name: "layers", run: async (root) => ({ problems: checkLayers(await readTree(root)) }) },
   { name: "house rules", run: checkRules },
   { name: "generated files fresh", run: checkGenerated },
+  {
+    name: "memory order",
+    run: async (root) => ({ problems: checkMemoryOrder(await readTree(root)) }),
+  },
   { name: "clang-format", run: checkFormat },
   { name: "warnings, gcc", run: (root) => checkWarnings(root, "gcc") },
   { name: "warnings, clang", run: (root) => checkWarnings(root, "clang") },
