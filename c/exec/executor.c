@@ -173,7 +173,7 @@ static kl_job *look(kl_executor_lane *lane) {
     return job;
 }
 
-/* Looks around for a while. The last who finds something calls the next one if there is more. */
+/* Looks around for a while. */
 static kl_job *search(kl_executor_lane *lane) {
     kl_executor *executor = lane->executor;
     kl_job *job = NULL;
@@ -183,8 +183,7 @@ static kl_job *search(kl_executor_lane *lane) {
         for (uint32_t i = 0; i < SPIN_PAUSES; i++) kl_cpu_pause();
         if (has_work(executor)) job = look(lane);
     } while (!job && kl_clock_monotonic_ns() < end_ns && !is_set(&executor->ended));
-    if (kl_idle_set_end_search(&executor->idle, job != NULL) && has_work(executor))
-        kl_idle_set_wake_one(&executor->idle);
+    kl_idle_set_end_search(&executor->idle);
     return job;
 }
 
@@ -227,7 +226,10 @@ kl_job *kl_executor_next(kl_executor_lane *lane, uint64_t timeout_ns) {
         job = sleep_in(lane, deadline_ns == KL_FOREVER ? KL_FOREVER : deadline_ns - now_ns);
         if (!job && !is_set(&executor->ended)) job = look(lane);
     }
-    if (job) note_spin(lane);
+    if (!job) return NULL;
+    note_spin(lane);
+    /* Others may have relied on us, who are busy now: see exec/idle_set. */
+    if (has_work(executor)) kl_idle_set_wake_one(&executor->idle);
     return job;
 }
 

@@ -7,13 +7,12 @@ bool kl_idle_set_begin_search(kl_idle_set *set, uint32_t most) {
     return true;
 }
 
-bool kl_idle_set_end_search(kl_idle_set *set, bool found) {
+void kl_idle_set_end_search(kl_idle_set *set) {
     /* relaxed: the fence below orders it. */
-    uint32_t before = atomic_fetch_sub_explicit(&set->searching, 1, memory_order_relaxed);
-    /* seq_cst: partner is the fence P1 of a publisher that saw us searching: the look for more that
-     * follows (or the one after announce) sees its work. */
+    atomic_fetch_sub_explicit(&set->searching, 1, memory_order_relaxed);
+    /* S1, seq_cst: partner is the fence P1 of a publisher that saw us searching: the look for more that
+     * follows (or the one after announce) sees its work, and who sleeps. */
     atomic_thread_fence(memory_order_seq_cst);
-    return found && before == 1;
 }
 
 uint32_t kl_idle_set_announce(kl_idle_set *set, uint32_t member) {
@@ -27,8 +26,8 @@ uint32_t kl_idle_set_announce(kl_idle_set *set, uint32_t member) {
 }
 
 void kl_idle_set_retract(kl_idle_set *set, uint32_t member) {
-    /* relaxed: a publisher that still sees the bit wakes one who is awake. */
-    atomic_fetch_and_explicit(&set->idle, ~(1ull << member), memory_order_relaxed);
+    /* acquire: partner is the release in wake_one: who called us in vain has work that we see. */
+    atomic_fetch_and_explicit(&set->idle, ~(1ull << member), memory_order_acquire);
 }
 
 void kl_idle_set_sleep(kl_idle_set *set, uint32_t member, uint32_t key, uint64_t timeout_ns,
@@ -39,14 +38,14 @@ void kl_idle_set_sleep(kl_idle_set *set, uint32_t member, uint32_t key, uint64_t
 
 bool kl_idle_set_wake_one(kl_idle_set *set) {
     for (;;) {
-        /* relaxed: called after a fence (published, end_search). */
+        /* relaxed: called after a fence, or after reading this word. */
         uint64_t idle = atomic_load_explicit(&set->idle, memory_order_relaxed);
         if (idle == 0) return false;
         /* The lowest: the same few are woken, the others sleep on with their cold caches. */
         uint32_t member = (uint32_t)__builtin_ctzll(idle);
         uint64_t bit = 1ull << member;
-        /* relaxed: whoever takes the bit away wakes; the event count orders the rest. */
-        uint64_t before = atomic_fetch_and_explicit(&set->idle, ~bit, memory_order_relaxed);
+        /* release: partner is the acquire in retract. Whoever takes the bit away wakes. */
+        uint64_t before = atomic_fetch_and_explicit(&set->idle, ~bit, memory_order_release);
         if ((before & bit) == 0) continue; /* bounded: others took it, or the member left */
         kl_event_count_notify_all(&set->events[member]);
         return true;

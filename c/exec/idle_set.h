@@ -6,17 +6,18 @@
  *
  *   a worker without work                            whoever has work for others
  *     begin_search; look everywhere, for a while;      publish it (a queue, a deque)
- *     end_search(found)                                kl_idle_set_published(set)
- *     key = announce(member)          (I1)                 fence               (P1)
- *     look everywhere once more       (I2)                 searching? then nothing  (P2)
- *     found: retract(member), run it                       idle? take a bit away, wake it  (P3)
- *     else:  sleep(member, key)
+ *     end_search                       (S1)            kl_idle_set_published(set)
+ *     key = announce(member)           (I1)                fence               (P1)
+ *     look everywhere once more        (I2)                as many search? then nothing  (P2)
+ *     found: retract(member)                               idle? take a bit away, wake it  (P3)
+ *     else:  sleep(member, key), and look again
+ *     whoever found something in any of these ways and sees that there is more: wake_one
  *
- * Always: no wake-up is lost. I1 and P1 end in a full fence: either the worker's second look (I2) sees
- * the work, or P3 sees its bit. Whoever was the last to search and found something calls the next
- * one itself when more is there (P2 relied on it); whoever found nothing announces itself and looks
- * again. One publication wakes at most one member, so a flood of work wakes each member once, and
- * work that is taken at once wakes nobody.
+ * Always: no wake-up is lost, and nobody sleeps while work waits for one who is busy. I1 and P1 end in
+ * a full fence: either the worker's second look (I2) sees the work, or P3 sees its bit. Who
+ * searched (P2 relied on it, S1 is a full fence), or was called for one piece while it found another
+ * (P3 spent its call on it), calls the next one. One publication wakes at most one member for each
+ * piece; work that is taken at once wakes nobody.
  * Death: lives in one process.
  * Progress: published is lock-free, without a system call while nobody sleeps; sleep blocks, at most
  * KL_EVENT_SLICE_NS.
@@ -40,8 +41,8 @@ typedef struct {
 /* At most `most` search at one time. False: enough others do; announce at once. */
 bool kl_idle_set_begin_search(kl_idle_set *set, uint32_t most);
 
-/* True: this was the last to search and found something, so if there is more, wake_one is due. */
-bool kl_idle_set_end_search(kl_idle_set *set, bool found);
+/* S1. */
+void kl_idle_set_end_search(kl_idle_set *set);
 
 /* I1. The key to sleep with. */
 uint32_t kl_idle_set_announce(kl_idle_set *set, uint32_t member);
