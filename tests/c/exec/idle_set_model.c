@@ -95,6 +95,47 @@ KL_MODEL_MUST_FAIL(W2_kl_idle_set_model_finds_that_nobody_passes_on,
 KL_MODEL(W2_kl_idle_set_model_who_searched_calls_the_next, .executions_max = 10000, .random = 3000,
          .threads = {searcher_0, sleeper_1, publish, publish})
 
+/* ---- who is called in vain sees the work it was called for ---- */
+
+static _Atomic uint32_t other_work;
+static uint32_t sleeping_key;
+static bool seen;
+
+static void one_sleeps(void) {
+    atomic_store_explicit(&work, 1, memory_order_relaxed);
+    sleeping_key = kl_idle_set_announce(&set, 1);
+}
+static void pass_other_on(void) {
+    if (atomic_load_explicit(&other_work, memory_order_relaxed) == 0) return;
+    if (kl_model_thread() == 1) seen = true;
+    kl_idle_set_wake_one(&set);
+}
+/* Finds its work at the second look, whatever happens to its bit. */
+static void find_late(void) {
+    kl_idle_set_announce(&set, 0);
+    KL_MODEL_CHECK(take());
+    kl_idle_set_retract(&set, 0);
+    pass_other_on();
+}
+static void check_called(void) {
+    if (seen) KL_MODEL_CHECK(kl_event_count_prepare(&set.events[1]) != sleeping_key);
+}
+
+static void publish_other(void) {
+    atomic_store_explicit(&other_work, 1, memory_order_relaxed);
+    kl_idle_set_published(&set, 1);
+    seen = true;
+}
+KL_MODEL(W2_kl_idle_set_model_called_in_vain_by_a_publisher, .setup = one_sleeps,
+         .threads = {find_late, publish_other}, .finally = check_called)
+
+/* The publisher relied on one who searches, and that one calls. */
+static void publish_quietly(void) {
+    atomic_store_explicit(&other_work, 1, memory_order_relaxed);
+}
+KL_MODEL(W2_kl_idle_set_model_called_in_vain_by_a_searcher, .setup = one_sleeps,
+         .threads = {find_late, pass_other_on, publish_quietly}, .finally = check_called)
+
 /* ---- the queue: what was written before put is seen after take ---- */
 
 static kl_job_queue queue;
