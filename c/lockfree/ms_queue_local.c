@@ -60,9 +60,7 @@ static void swing_tail(kl_ms_queue_local *queue, kl_ms_queue_node *tail, kl_ms_q
                                             memory_order_relaxed);
 }
 
-int32_t kl_ms_queue_local_push_mp(kl_ms_queue_local *queue, uint64_t value) {
-    kl_hazard_thread *own = kl_hazard_here(queue->hazards);
-    if (!own) return kl_status_detail_code();
+int32_t kl_ms_queue_local_push_mp(kl_ms_queue_local *queue, kl_hazard_thread *own, uint64_t value) {
     kl_ms_queue_node *node = new_node(value);
     if (!node) return KL_ERR_MEMORY;
     for (;;) { /* each turn but the last: another one's success */
@@ -85,9 +83,9 @@ int32_t kl_ms_queue_local_push_mp(kl_ms_queue_local *queue, uint64_t value) {
 static int32_t try_pop(kl_ms_queue_local *queue, kl_hazard_thread *own, uint64_t *value) {
     kl_ms_queue_node *head = kl_hazard_protect(own, queue->slot, &queue->head);
     kl_ms_queue_node *next = kl_hazard_protect(own, queue->slot + 1, &head->next);
-    /* acquire: partner is the release below. If the head is still the same then `next` was behind it when
-     * it was held up, so it was not retired before that. */
-    if (atomic_load_explicit(&queue->head, memory_order_acquire) != head) return 1;
+    /* relaxed: ordered behind what protect loaded last. If the head is still the same then `next` was
+     * behind it when it was held up, so it was not retired before that. */
+    if (atomic_load_explicit(&queue->head, memory_order_relaxed) != head) return 1;
     if (next == NULL) return KL_ERR_AGAIN;
     /* relaxed: not older than what is known from the head, which never overtakes it. */
     if (atomic_load_explicit(&queue->tail, memory_order_relaxed) == head)
@@ -106,9 +104,7 @@ static int32_t try_pop(kl_ms_queue_local *queue, kl_hazard_thread *own, uint64_t
     return KL_OK;
 }
 
-int32_t kl_ms_queue_local_pop_mc(kl_ms_queue_local *queue, uint64_t *value) {
-    kl_hazard_thread *own = kl_hazard_here(queue->hazards);
-    if (!own) return kl_status_detail_code();
+int32_t kl_ms_queue_local_pop_mc(kl_ms_queue_local *queue, kl_hazard_thread *own, uint64_t *value) {
     int32_t status;
     while ((status = try_pop(queue, own, value)) > 0) { /* each turn: another one's success */
     }

@@ -36,10 +36,10 @@ int32_t kl_ms_queue_local_open(kl_ms_queue_local *queue, kl_hazard *hazards);
 /* Frees what is left in it. No thread uses it any more; what was retired stays with `hazards`. */
 void kl_ms_queue_local_close(kl_ms_queue_local *queue);
 
-/* KL_OK, KL_ERR_MEMORY, KL_ERR_LIMIT (more threads than `hazards` takes). */
-int32_t kl_ms_queue_local_push_mp(kl_ms_queue_local *queue, uint64_t value);
+/* `own` is the calling thread's, of the queue's hazards (kl_hazard_here). KL_OK, KL_ERR_MEMORY. */
+int32_t kl_ms_queue_local_push_mp(kl_ms_queue_local *queue, kl_hazard_thread *own, uint64_t value);
 
-/* KL_OK, KL_ERR_AGAIN (empty), KL_ERR_MEMORY, KL_ERR_LIMIT. */
-int32_t kl_ms_queue_local_pop_mc(kl_ms_queue_local *queue, uint64_t *value);
+/* KL_OK, KL_ERR_AGAIN (empty). */
+int32_t kl_ms_queue_local_pop_mc(kl_ms_queue_local *queue, kl_hazard_thread *own, uint64_t *value);
 
 #endif

@@ -12,17 +12,20 @@ KL_TEST(Q1_kl_ms_queue_local_is_first_in_first_out_and_empty_is_no_value) {
     kl_ms_queue_local queue;
     KL_CHECK_EQ(kl_hazard_open(&hazards, 4, true), KL_OK);
     KL_CHECK_EQ(kl_ms_queue_local_open(&queue, &hazards), KL_OK);
+    kl_hazard_thread *own = kl_hazard_here(&hazards);
+    KL_CHECK(own != NULL);
     kl_random random;
     kl_random_init(&random, kl_test_seed());
     uint64_t in = 0, out = 0, value = 7;
-    KL_CHECK_EQ(kl_ms_queue_local_pop_mc(&queue, &value), KL_ERR_AGAIN);
+    KL_CHECK_EQ(kl_ms_queue_local_pop_mc(&queue, own, &value), KL_ERR_AGAIN);
     for (uint32_t i = 0; i < 20000; i++) {
         if (kl_random_below(&random, 2) == 0) { /* 0 and the largest are values like others */
-            KL_CHECK_EQ(kl_ms_queue_local_push_mp(&queue, 0 - in), KL_OK);
+            KL_CHECK_EQ(kl_ms_queue_local_push_mp(&queue, own, 0 - in), KL_OK);
             in++;
             continue;
         }
-        KL_CHECK_EQ(kl_ms_queue_local_pop_mc(&queue, &value), in == out ? KL_ERR_AGAIN : KL_OK);
+        KL_CHECK_EQ(kl_ms_queue_local_pop_mc(&queue, own, &value),
+                    in == out ? KL_ERR_AGAIN : KL_OK);
         if (in != out) KL_CHECK_EQ(value, 0 - out++);
     }
     kl_ms_queue_local_close(&queue);
@@ -52,18 +55,19 @@ typedef struct {
 static void push_or_pop(void *argument, uint32_t thread) {
     crowd *it = argument;
     kl_history *history = &it->histories[thread];
+    kl_hazard_thread *own = kl_hazard_here(it->queue.hazards);
     bool was_empty = false;
     if (thread < it->pushers) {
         for (uint32_t i = 0; i < it->count; i++) {
             uint64_t value = (uint64_t)thread * it->count + i, start = kl_history_now();
-            KL_CHECK_EQ(kl_ms_queue_local_push_mp(&it->queue, value), KL_OK);
+            KL_CHECK_EQ(kl_ms_queue_local_push_mp(&it->queue, own, value), KL_OK);
             kl_history_add(history, KL_HISTORY_PUSH, value, start);
         }
         return;
     }
     while (atomic_load(&it->popped) < it->count * it->pushers) {
         uint64_t value, start = kl_history_now();
-        if (kl_ms_queue_local_pop_mc(&it->queue, &value) == KL_OK) {
+        if (kl_ms_queue_local_pop_mc(&it->queue, own, &value) == KL_OK) {
             kl_history_add(history, KL_HISTORY_POP, value, start);
             atomic_fetch_add(&it->popped, 1);
             was_empty = false;
