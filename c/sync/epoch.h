@@ -53,7 +53,7 @@
 #include "sync/retire_queue.h"
 #include "sync/thread_record.h"
 
-#define KL_EPOCH_SLOTS_DEFAULT 512u
+#define KL_EPOCH_SLOTS_DEFAULT 1024u /* Deno has up to 512 threads for calls off its isolates */
 #define KL_EPOCH_STALL_NS      (1 * KL_NS_PER_S) /* default: after this long on_stall is told */
 
 /* Who holds the oldest epoch. */

@@ -44,6 +44,8 @@ int32_t kl_grace_grip(kl_grace *grace, void *memory, uint64_t memory_bytes, kl_r
     uint64_t bytes = kl_grace_memory_bytes(slot_count);
     if (bytes == 0 || bytes > memory_bytes)
         return kl_fail(KL_ERR_CORRUPT, "%u reader slots do not fit the memory", slot_count);
+    if (region && kl_region_self(region) == 0)
+        return kl_fail(KL_ERR_ARGUMENT, "the region of the reader slots is not joined");
     bool is_light = !region && barriers == KL_GRACE_LIGHT && kl_membarrier_prepare() == KL_OK;
     *grace = (kl_grace){.header = header,
                         .slots = (kl_grace_slot *)(header + 1),

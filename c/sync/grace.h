@@ -105,7 +105,7 @@ uint64_t kl_grace_memory_bytes(uint32_t slot_count);
 int32_t kl_grace_format(void *memory, uint32_t slot_count);
 
 /* `region`: where the memory lies, joined: always with fences. NULL: nobody but this process uses it.
- * `barriers`: kl_grace_barriers. KL_ERR_CORRUPT, KL_ERR_VERSION. */
+ * `barriers`: kl_grace_barriers. KL_ERR_CORRUPT, KL_ERR_VERSION, KL_ERR_ARGUMENT (not joined). */
 int32_t kl_grace_grip(kl_grace *grace, void *memory, uint64_t memory_bytes, kl_region *region,
                       uint32_t barriers);
 

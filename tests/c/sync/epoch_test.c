@@ -495,6 +495,21 @@ KL_TEST(kl_epoch_waits_for_another_process_inside_and_not_for_a_dead_one_R7) {
     }
 }
 
+KL_TEST(kl_epoch_open_shared_refuses_a_region_that_is_not_joined_and_memory_too_small) {
+    kl_region *region = create(), *other = NULL;
+    kl_epoch epoch;
+    KL_CHECK_EQ(kl_region_attach(&other, path, NULL), KL_OK);
+    KL_CHECK_EQ(kl_epoch_open_shared(&epoch, other, kl_region_data(other), 4096, NULL),
+                KL_ERR_ARGUMENT);
+    uint64_t bytes = kl_grace_memory_bytes(SHARED_SLOTS);
+    KL_CHECK_EQ(kl_epoch_open_shared(&epoch, region, kl_region_data(region), bytes - 1, NULL),
+                KL_ERR_CORRUPT);
+    KL_CHECK_EQ(kl_epoch_open_shared(&epoch, region, kl_region_data(region), 0, NULL),
+                KL_ERR_CORRUPT);
+    kl_region_close(other);
+    kl_region_close(region);
+}
+
 static void use_somehow(kl_epoch *epoch) {
     kl_epoch_holder holder;
     kl_epoch_statistics now;
