@@ -200,7 +200,7 @@ static void publish(kl_mpmc_queue *queue, uint64_t position, const void *element
 int32_t kl_mpmc_queue_push_mp(kl_mpmc_queue *queue, uint32_t self, const void *element,
                               uint32_t *blocker) {
     for (;;) { /* each turn: another producer claimed this slot */
-        uint64_t tail = load(&queue->header->tail), word;
+        uint64_t tail = load(&queue->header->tail), word = 0;
         if (tail > POSITION_MASK) return strange("tail", tail, 0);
         if (claim(queue, self, tail, &word)) {
             move_tail(queue, tail, tail + 1);
@@ -217,7 +217,7 @@ int32_t kl_mpmc_queue_push_batch_mp(kl_mpmc_queue *queue, uint32_t self, const v
     const uint8_t *element = elements;
     uint32_t done = 0;
     while (done < count) {
-        uint64_t tail = load(&queue->header->tail), word;
+        uint64_t tail = load(&queue->header->tail), word = 0;
         if (tail > POSITION_MASK) return strange("tail", tail, 0);
         uint32_t claims = 0;
         while (claims < count - done && claims < KL_MPMC_QUEUE_BATCH_MAX &&
@@ -292,7 +292,7 @@ static int32_t nothing_there(kl_mpmc_queue *queue, uint64_t head, uint64_t word,
 int32_t kl_mpmc_queue_pop_mc(kl_mpmc_queue *queue, uint32_t self, void *element,
                              uint32_t *blocker) {
     for (;;) { /* each turn: another consumer took this slot, or it has no element */
-        uint64_t head = load(&queue->header->head), word;
+        uint64_t head = load(&queue->header->head), word = 0;
         if (take(queue, self, head & POSITION_MASK, &word)) {
             move_head(queue, head, 1);
             release(queue, head & POSITION_MASK, element);
@@ -308,7 +308,7 @@ int32_t kl_mpmc_queue_pop_batch_mc(kl_mpmc_queue *queue, uint32_t self, void *el
     uint8_t *element = elements;
     uint32_t done = 0;
     while (done < count) {
-        uint64_t head = load(&queue->header->head), position = head & POSITION_MASK, word;
+        uint64_t head = load(&queue->header->head), position = head & POSITION_MASK, word = 0;
         uint32_t takes = 0;
         while (takes < count - done && takes < KL_MPMC_QUEUE_BATCH_MAX &&
                take(queue, self, position + takes, &word))
