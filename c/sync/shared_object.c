@@ -189,7 +189,8 @@ static bool moves_soon(kl_shared_object *object, kl_event_count *event, uint32_t
     /* relaxed: a hint, wrong for a moment at most. */
     uint32_t others = atomic_fetch_add_explicit(&spinners, 1, memory_order_relaxed);
     bool moved = false;
-    if (others + 1 < kl_cpu_count()) {
+    uint32_t processors = kl_cpu_pinned() ? 2 : kl_cpu_count(); /* a pin hides the others */
+    if (kl_cpu_others_run() && others + 1 < processors) {
         uint64_t end_ns = kl_clock_monotonic_ns() + KL_SHARED_OBJECT_SPIN_NS;
         do {
             for (uint32_t look = 0; look < LOOKS_A_TIME && !moved; look++) {
