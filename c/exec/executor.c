@@ -342,12 +342,33 @@ static int32_t check_options(kl_executor_options *options) {
     return KL_OK;
 }
 
-/* The others, the nearest first: so the ring of the other policies begins with a neighbour, too. */
-static void order_victims(kl_executor_lane *lane, uint32_t lanes) {
+static uint32_t distance(const kl_numa *topology, const kl_executor_lane *a,
+                         const kl_executor_lane *b) {
+    if (!topology) return 0;
+    uint32_t from = kl_numa_node_of_cpu(topology, a->cpu >= 0 ? (uint32_t)a->cpu : a->index);
+    uint32_t to = kl_numa_node_of_cpu(topology, b->cpu >= 0 ? (uint32_t)b->cpu : b->index);
+    return kl_numa_distance(topology, from, to);
+}
+
+/* The others, by the number of lanes between, then by the distance of their nodes (the sort is stable);
+ * the ring of the other policies begins with a neighbour, too. */
+static void order_victims(kl_executor *executor, kl_executor_lane *lane) {
+    uint32_t lanes = executor->lane_count;
+    const kl_numa *topology = executor->options.topology;
     lane->victim_count = lanes - 1;
     for (uint32_t step = 1, at = 0; at < lanes - 1; step++) {
         lane->victims[at++] = (lane->index + step) % lanes;
         if (at < lanes - 1) lane->victims[at++] = (lane->index + lanes - step) % lanes;
+    }
+    for (uint32_t i = 1; i < lane->victim_count; i++) {
+        uint32_t moved = lane->victims[i], at = i;
+        uint32_t far = distance(topology, lane, &executor->lanes[moved]);
+        for (; at > 0; at--) {
+            uint32_t before = lane->victims[at - 1];
+            if (distance(topology, lane, &executor->lanes[before]) <= far) break;
+            lane->victims[at] = before;
+        }
+        lane->victims[at] = moved;
     }
 }
 
@@ -369,7 +390,6 @@ static int32_t prepare_lane(kl_executor *executor, uint32_t index) {
     kl_tuner_init(&lane->steal, options->fixed ? steal_max : 1, options->fixed ? steal_max : 1,
                   steal_max);
     publish_tuned(lane);
-    order_victims(lane, options->lanes);
     return status;
 }
 
@@ -431,6 +451,7 @@ int32_t kl_executor_open(kl_executor **out, const kl_executor_options *options) 
     if (status == KL_OK) status = kl_job_queue_open(&executor->background, wanted.queue);
     for (uint32_t i = 0; i < wanted.lanes && status == KL_OK; i++)
         status = prepare_lane(executor, i);
+    for (uint32_t i = 0; i < wanted.lanes; i++) order_victims(executor, &lanes[i]);
     for (uint32_t i = 0; i < wanted.lanes && status == KL_OK && wanted.threads; i++)
         status = start_lane(&lanes[i]);
     if (status != KL_OK) {

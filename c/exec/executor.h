@@ -33,6 +33,7 @@
 
 #include "exec/idle_set.h"
 #include "exec/task_graph.h"
+#include "mem/numa.h"
 
 #define KL_EXECUTOR_LANES_MAX     KL_IDLE_SET_MEMBERS_MAX
 #define KL_EXECUTOR_QUEUE_DEFAULT 65536u
@@ -52,8 +53,8 @@ struct kl_job {
 };
 
 enum kl_executor_victims {
-    KL_VICTIMS_RANDOM = 0,  /* begins anywhere, then in a ring */
-    KL_VICTIMS_NEAREST = 1, /* by the distance of the processors' memory, then of their numbers */
+    KL_VICTIMS_RANDOM = 0,     /* begins anywhere, then in a ring */
+    KL_VICTIMS_NEAREST = 1,    /* by the distance of the processors' nodes, then of the lanes */
     KL_VICTIMS_ROUND_ROBIN = 2 /* goes on where it found something last */
 };
 
@@ -67,6 +68,9 @@ typedef struct {
     bool fixed;       /* nothing tunes itself: spin_ns_max and steal_max always */
     bool no_spin;     /* a lane without work sleeps at once */
     uint32_t spin_ns_max, steal_max;
+    /* How far processors are from each other, for KL_VICTIMS_NEAREST; read while opening only. A lane
+     * that is not pinned counts as running on the processor of its number. NULL: all are near. */
+    const kl_numa *topology;
 } kl_executor_options;
 
 typedef struct {

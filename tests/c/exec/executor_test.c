@@ -77,6 +77,27 @@ KL_TEST(W1_kl_executor_a_lane_never_asks_itself_and_asks_every_other) {
     }
 }
 
+KL_TEST(W1_kl_executor_the_nearest_victims_are_those_of_the_nearest_nodes) {
+    static kl_numa ring; /* four nodes of two processors: 10 20 30 20 */
+    kl_executor *executor = NULL;
+    KL_CHECK_EQ(kl_numa_simulate(&ring, KL_NUMA_RING, 4, 2, 1 << 20), KL_OK);
+    kl_executor_options options = {.lanes = 8, .victims = KL_VICTIMS_NEAREST, .topology = &ring};
+    KL_CHECK_EQ(kl_executor_open(&executor, &options), KL_OK);
+    for (uint32_t lane = 0; lane < 8; lane++) {
+        uint32_t victims[KL_EXECUTOR_LANES_MAX], last = 0;
+        KL_CHECK_EQ(kl_executor_victims_of(executor, lane, victims), 7);
+        for (uint32_t i = 0; i < 7; i++) {
+            uint32_t far = kl_numa_distance(&ring, kl_numa_node_of_cpu(&ring, lane),
+                                            kl_numa_node_of_cpu(&ring, victims[i]));
+            KL_CHECK_LE(last, far);
+            last = far;
+        }
+        KL_CHECK_EQ(kl_numa_node_of_cpu(&ring, victims[0]), kl_numa_node_of_cpu(&ring, lane));
+        KL_CHECK_EQ(last, 30);
+    }
+    KL_CHECK_EQ(kl_executor_close(executor, false), KL_OK);
+}
+
 typedef struct {
     kl_executor *executor;
     counted *jobs;
