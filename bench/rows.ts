@@ -12,6 +12,7 @@ import { EXECUTOR_ROWS } from "./exec/executor_rows.ts";
 import { POOL_ROWS } from "./exec/pool_rows.ts";
 import { IMPORT_ROWS } from "./ffi/import_rows.ts";
 import type { RowDefinition } from "./frame/row.ts";
+import { CAPABILITY_ROWS } from "./lockfree/capability_rows.ts";
 import { DEQUE_ROWS } from "./lockfree/deque_rows.ts";
 import { MESSAGE_ROWS } from "./lockfree/message_rows.ts";
 import { QUEUE_ROWS } from "./lockfree/queue_rows.ts";
@@ -33,6 +34,7 @@ export const rows: readonly RowDefinition[] = [
   ...MESSAGE_ROWS,
   ...STACK_ROWS,
   ...DEQUE_ROWS,
+  ...CAPABILITY_ROWS,
   ...LOCK_ROWS,
   ...READ_ROWS,
   ...CALL_ROWS,
