@@ -1,9 +1,18 @@
-import { assert, assertEquals, assertInstanceOf, assertMatch, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertMatch,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
 import { preload } from "../../ffi/library.ts";
 import { KeelsonError } from "../../lib/base/error.ts";
+import { preloadCompletion } from "../../lib/exec/completion.ts";
 import { WorkDeque, type WorkDequeOptions } from "../../lib/lockfree/work_deque.ts";
 
-preload("base", "sync", "lockfree");
+preload("base", "sync", "lockfree", "exec");
+await preloadCompletion();
 
 const ROOT = new URL("../..", import.meta.url);
 
@@ -101,6 +110,27 @@ Deno.test("WorkDeque refuses bad names, capacities and tasks, and says the limit
   for (const call of [() => deque.push(1), () => deque.pop(), () => deque.steal()]) {
     assertEquals(refusal(call), "KL_ERR_HANDLE");
   }
+});
+
+Deno.test("WorkDeque.waitForWork() resolves when there is something to steal", async () => {
+  const deque = freshDeque({ capacity: 4 });
+  assertEquals(await deque.waitForWork({ timeoutMs: 2 }), false);
+  assertEquals(deque.waitForWorkSync(1), false);
+  const woken = deque.waitForWork();
+  setTimeout(() => deque.push(7), 2);
+  assertEquals(await woken, true);
+  assertEquals([await deque.waitForWork(), deque.waitForWorkSync(), deque.steal()], [
+    true,
+    true,
+    7,
+  ]);
+  const controller = new AbortController();
+  const aborted = deque.waitForWork({ signal: controller.signal });
+  controller.abort(new Error("enough"));
+  assertEquals((await assertRejects(() => aborted, Error)).message, "enough");
+  const closed = deque.waitForWork();
+  deque.close();
+  assertEquals((await assertRejects(() => closed, KeelsonError)).codeName, "KL_ERR_CLOSED");
 });
 
 /** Steals until the task `last` is found, and answers what it got. */
