@@ -90,19 +90,35 @@ int32_t kl_work_deque_pop_last_so(kl_work_deque *deque, uint64_t top, uint64_t *
             status = KL_OK;
     }
     if (status != KL_OK && position(top) != behind) status = impossible(top, at);
-    kl_work_deque_note_so(deque, status == KL_OK ? KL_WORK_DEQUE_TAKEN : 0);
     deque->bottom = behind;
     if (status != KL_ERR_CORRUPT) deque->top_seen = behind;
     /* relaxed: there is nothing below it to be seen. */
     atomic_store_explicit(&deque->header->bottom, behind, memory_order_relaxed);
-    if (status != KL_OK) *task = 0;
+    if (status == KL_OK) return KL_OK;
+    kl_work_deque_note_so(deque, 0); /* after bottom: before, a successor would look at `state` */
+    *task = 0;
     return status;
 }
 
-int32_t kl_work_deque_current_so(kl_work_deque *deque, uint64_t *task) {
-    if (deque->state != KL_WORK_DEQUE_TAKEN) return KL_ERR_AGAIN;
+/* The slot of the task that state (position | 1) tells of. */
+static uint64_t load_noted(const kl_work_deque *deque, uint64_t state) {
     /* relaxed: our own store, or our predecessor's, whom the claim synchronized us with. */
-    *task = atomic_load_explicit(&deque->header->current, memory_order_relaxed);
+    return atomic_load_explicit(&deque->slots[state >> 1 & deque->mask], memory_order_relaxed);
+}
+
+/* The push that follows may write over the slot of the owner's task. */
+void kl_work_deque_save_so(kl_work_deque *deque) {
+    /* relaxed: read by nobody while the owner lives. */
+    atomic_store_explicit(&deque->header->current, load_noted(deque, deque->state),
+                          memory_order_relaxed);
+    kl_work_deque_note_so(deque, KL_WORK_DEQUE_SAVED);
+}
+
+int32_t kl_work_deque_current_so(kl_work_deque *deque, uint64_t *task) {
+    if (deque->state == 0) return KL_ERR_AGAIN;
+    /* relaxed: our own store, or our predecessor's, whom the claim synchronized us with. */
+    uint64_t saved = atomic_load_explicit(&deque->header->current, memory_order_relaxed);
+    *task = (deque->state & 1) != 0 ? load_noted(deque, deque->state) : saved;
     return KL_OK;
 }
 
@@ -121,18 +137,18 @@ static int32_t recover(kl_work_deque *deque) {
     bool taking = (state & 1) != 0;
     uint64_t at = state & ~1ull;
     if (taking && bottom != at && bottom != at + 2) return impossible(top, bottom);
-    if (!taking && state != 0 && state != KL_WORK_DEQUE_TAKEN) return impossible(top, bottom);
+    if (!taking && state != 0 && state != KL_WORK_DEQUE_SAVED) return impossible(top, bottom);
     uint64_t behind = taking ? at + 2 : bottom;
-    /* Died while it gave back a bottom that it lowered for the last task. */
-    if (position(top) == behind + 2 && !taking) behind += 2;
     if (behind - position(top) > deque->span) return impossible(top, bottom);
-    if (taking) /* back into the deque, or a thief's, or, when it won the last one, the owner's */
-        state = top == (behind | KL_WORK_DEQUE_OWNER) ? KL_WORK_DEQUE_TAKEN : 0;
     deque->bottom = behind;
     deque->top_seen = position(top);
     if (behind != bottom) /* release: as in pop_so. */
         atomic_store_explicit(&header->bottom, behind, memory_order_release);
-    kl_work_deque_note_so(deque, state);
+    deque->state = state;
+    if (taking && top == (behind | KL_WORK_DEQUE_OWNER))
+        kl_work_deque_save_so(deque); /* the last one, and the dead one won it */
+    else if (taking)
+        kl_work_deque_note_so(deque, 0); /* it is back in the deque, or a thief's */
     return KL_OK;
 }
 

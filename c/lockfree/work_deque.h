@@ -2,8 +2,8 @@
  * any number of thieves take from the other end, first in first out. Between threads or processes.
  *
  *   line 0  bottom       position behind the youngest task; written by the owner only
- *           current      the task the owner took last
- *           state        what is known of it (below); both written by the owner only
+ *           current      the task the owner took last, if pushes came after it
+ *           state        where that task is (below); both written by the owner only
  *   line 1  geometry     magic, version, capacity; written once by format
  *   line 2  top          position of the oldest task | who took the one before it; by compare-
  *                        exchange, by thieves and, for the last task, by the owner
@@ -23,14 +23,15 @@
  * faster. A task is taken exactly once: the owner takes without a compare-exchange only what no
  * thief can still see, and the last task goes to whoever moves top.
  *
- * Death of the owner. Before it lowers bottom it writes the task into `current` and
- * `state` = position | 1 (taking); afterwards `state` = KL_WORK_DEQUE_TAKEN, until its next pop
- * or kl_work_deque_done_so says 0 (none). kl_work_deque_claim gives the deque to exactly one
- * successor. A task that was being taken is put back, unless top tells that a thief has it. One
- * that the owner had is `current` of the successor: it may run it (at least once) or call done
- * (at most once). The others are where they were. A successor that dies in the middle leaves all
- * this to the next one. Death of a thief: before the compare-exchange nothing happened; afterwards
- * the tasks it took, at most KL_WORK_DEQUE_BATCH_MAX of the call, are its own and gone with it.
+ * Death of the owner. Before it lowers bottom it writes `state` = position | 1 of the task, which stays
+ * in its slot; before a push would write over that slot, the task goes to `current` and `state` =
+ * KL_WORK_DEQUE_SAVED. The next pop, or kl_work_deque_done_so, says that it is finished (0, or
+ * another position). kl_work_deque_claim gives the deque to exactly one successor, who finds what the
+ * dead one had not finished once more (at least once): back in the deque as the youngest, or, where
+ * others came after it, as `current`; unless top tells that a thief has it. The others are where
+ * they were. A successor that dies in the middle leaves all this to the next one.
+ * Death of a thief: before the compare-exchange nothing happened; afterwards the tasks it took, at
+ * most KL_WORK_DEQUE_BATCH_MAX of the call, are its own and gone with it (at most once).
  * Scribbled memory: KL_ERR_CORRUPT or wrong tasks, never an access outside of the slots.
  *
  * Progress: the owner is wait-free: push has no locked instruction, pop one fence, and one
@@ -58,7 +59,7 @@
 #define KL_WORK_DEQUE_CAPACITY_MAX (1u << 28)
 #define KL_WORK_DEQUE_BATCH_MAX    32u
 
-#define KL_WORK_DEQUE_TAKEN 2ull /* state: `current` is the owner's */
+#define KL_WORK_DEQUE_SAVED 2ull /* state: the owner's task is in `current` */
 #define KL_WORK_DEQUE_LOST  0    /* steal: somebody else was faster; there may be more */
 #define KL_WORK_DEQUE_OWNER 1ull /* bit of top */
 
@@ -110,9 +111,11 @@ int32_t kl_work_deque_grip(kl_work_deque *deque, void *memory, uint64_t memory_b
 int32_t kl_work_deque_claim(kl_work_deque *deque, kl_region *region, uint32_t self);
 void kl_work_deque_release(kl_work_deque *deque, uint32_t self);
 
-/* The slow halves of push and pop. */
+/* The slow parts of push and pop. */
 int32_t kl_work_deque_look_for_space_so(kl_work_deque *deque);
 int32_t kl_work_deque_pop_last_so(kl_work_deque *deque, uint64_t top, uint64_t *task);
+
+void kl_work_deque_save_so(kl_work_deque *deque);
 
 /* KL_OK, KL_ERR_AGAIN (full), KL_ERR_CORRUPT. */
 static inline int32_t kl_work_deque_push_so(kl_work_deque *deque, uint64_t task) {
@@ -121,6 +124,7 @@ static inline int32_t kl_work_deque_push_so(kl_work_deque *deque, uint64_t task)
         int32_t status = kl_work_deque_look_for_space_so(deque);
         if (status != KL_OK) return status;
     }
+    if ((deque->state & 1) != 0) kl_work_deque_save_so(deque);
     /* relaxed: the store of bottom below publishes it. A thief that still reads the task which stood
      * here has lost: top moved before look_for_space_so saw room. */
     atomic_store_explicit(&deque->slots[bottom >> 1 & deque->mask], task, memory_order_relaxed);
@@ -130,8 +134,8 @@ static inline int32_t kl_work_deque_push_so(kl_work_deque *deque, uint64_t task)
     return KL_OK;
 }
 
-/* What the owner knows of `current`. The fences are for the compiler: who reads these words after a
- * death reads what the dead thread's instructions left behind, in their order. */
+/* What the owner is at. The fences are for the compiler: who reads these words after a death reads
+ * what the dead thread's instructions left behind, in their order. */
 static inline void kl_work_deque_note_so(kl_work_deque *deque, uint64_t state) {
     deque->state = state;
     atomic_signal_fence(memory_order_release);
@@ -140,7 +144,7 @@ static inline void kl_work_deque_note_so(kl_work_deque *deque, uint64_t state) {
     atomic_signal_fence(memory_order_release);
 }
 
-/* The owner's task (`current`) is finished. */
+/* The owner's task is finished. */
 static inline void kl_work_deque_done_so(kl_work_deque *deque) {
     if (deque->state != 0) kl_work_deque_note_so(deque, 0);
 }
@@ -148,35 +152,31 @@ static inline void kl_work_deque_done_so(kl_work_deque *deque) {
 /* Takes the youngest task. KL_OK, KL_ERR_AGAIN (empty, or a thief took the last one first),
  * KL_ERR_CORRUPT. Says done of the task before. */
 static inline int32_t kl_work_deque_pop_so(kl_work_deque *deque, uint64_t *task) {
-    kl_work_deque_done_so(deque);
     uint64_t at = deque->bottom - 2;
-    if (at + 2 == deque->top_seen)
-        return KL_ERR_AGAIN; /* empty when last seen: nobody else pushes */
-    /* relaxed: our own store, or our predecessor's, whom the claim synchronized us with. */
-    uint64_t value =
-        atomic_load_explicit(&deque->slots[at >> 1 & deque->mask], memory_order_relaxed);
-    /* relaxed: read by nobody while the owner lives. */
-    atomic_store_explicit(&deque->header->current, value, memory_order_relaxed);
+    if (at + 2 == deque->top_seen) { /* empty when last seen: nobody else pushes */
+        kl_work_deque_done_so(deque);
+        return KL_ERR_AGAIN;
+    }
     kl_work_deque_note_so(deque, at | 1);
     /* release: partner is the acquire of bottom in steal_mc, which may read this value instead of
      * the one of the push that filled the slots below. */
     atomic_store_explicit(&deque->header->bottom, at, memory_order_release);
     deque->bottom = at;
+    /* relaxed: our own store, or our predecessor's, whom the claim synchronized us with. */
+    *task = atomic_load_explicit(&deque->slots[at >> 1 & deque->mask], memory_order_relaxed);
     /* seq_cst: partner is the fence in steal_mc. Either the thief sees the lower bottom, or we see
      * its top. */
     atomic_thread_fence(memory_order_seq_cst);
     /* relaxed: ordered by the fence. */
     uint64_t top = atomic_load_explicit(&deque->header->top, memory_order_relaxed);
-    *task = value;
     /* One comparison: more than this task is left, and not more than there can be. */
     if (__builtin_expect(at - 1 - (top & ~KL_WORK_DEQUE_OWNER) >= deque->span, 0))
         return kl_work_deque_pop_last_so(deque, top, task);
-    kl_work_deque_note_so(deque, KL_WORK_DEQUE_TAKEN);
     return KL_OK;
 }
 
-/* The task the owner took and did not finish: at first, one that the owner before it left. KL_OK or
- * KL_ERR_AGAIN (none). */
+/* The task the owner took and did not finish: after a claim, one that the owner before left and that
+ * is not in the deque. KL_OK or KL_ERR_AGAIN (none). */
 int32_t kl_work_deque_current_so(kl_work_deque *deque, uint64_t *task);
 
 /* Any thread. Takes the oldest tasks, at most `most`, KL_WORK_DEQUE_BATCH_MAX, and half of what is

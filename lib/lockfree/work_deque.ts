@@ -37,9 +37,8 @@ let lockfree: Symbols<"lockfree"> | undefined;
  * A task is a whole number from 0 to 2^53 - 1: an index into what the workers share, or the number of a
  * piece of work. Each is taken exactly once. The first push or pop makes a thread the owner; when it dies
  * (a killed process, a terminated Worker) the next to push or pop takes over: the tasks in the deque are
- * where they were, and the one that the dead owner had popped and not finished comes again, as the first
- * pop of its successor (at least once; {@linkcode WorkDeque.done} before it drops it: at most once). What
- * a thief has stolen is its own, and gone when it dies.
+ * where they were, and the one that the dead owner had popped and not finished comes again (at least
+ * once). What a thief has stolen is its own, and gone when it dies (at most once).
  *
  * push and pop take constant time, with no lock and no wait; a theft is lock-free. D. Chase and Y. Lev,
  * "Dynamic circular work-stealing deque", SPAA 2005, with the fences of N. M. Lê et al., "Correct and
@@ -231,7 +230,7 @@ export class WorkDeque implements Disposable {
   }
 
   /**
-   * Owner: the task popped last and not finished, if any; after taking over, the one the owner before left.
+   * Owner: the task popped last and not finished, if any.
    *
    * @example
    * ```ts
