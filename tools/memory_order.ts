@@ -107,8 +107,8 @@ function rowsOf(
   );
 }
 
-/** Runs the programs whose path holds `filter`, two at a time: each weakens its own unit, and then what
- * no program's own unit covers, or nobody caught. */
+/** Runs the programs whose path holds `filter`, two at a time: each weakens its own unit; when all run,
+ * they then try what no program's own unit covers, or nobody caught. */
 async function runModels(
   root: string,
   filter: string,
@@ -142,7 +142,8 @@ async function runModels(
     await Promise.all(Array.from({ length: JOBS }, worker));
   };
   await round(own);
-  const left = placesLeft(sites, bestResults(sites, findings));
+  // A part of the programs says nothing of what only the others reach.
+  const left = filter === "" ? placesLeft(sites, bestResults(sites, findings)) : [];
   await round((source) =>
     left.filter((place) => touched.has(`${source} ${place}`) && !place.startsWith(own(source)))
       .join(",")
