@@ -67,58 +67,7 @@ export {
   type RegionParticipant,
   type RegionPlace,
 } from "./lib/mem/region.ts";
-export { IndexPool, type IndexPoolOptions, type PoolClaim } from "./lib/lockfree/index_pool.ts";
-export { MsQueue, type MsQueueOptions } from "./lib/lockfree/ms_queue.ts";
-export { Stack, type StackOptions } from "./lib/lockfree/stack.ts";
-export { MpmcQueue, type MpmcQueueOptions } from "./lib/lockfree/mpmc_queue.ts";
-export { MpscRing, type MpscRingOptions } from "./lib/lockfree/mpsc_ring.ts";
-export {
-  type RecordEncoding,
-  type RecordInput,
-  type RecordOutput,
-} from "./lib/lockfree/record_codec.ts";
-export { type RecordClaim, SharedQueue } from "./lib/lockfree/shared_queue.ts";
-export {
-  SpscRing,
-  type SpscRingOptions,
-  type SpscRingWaitOptions,
-} from "./lib/lockfree/spsc_ring.ts";
-export { Counter } from "./lib/sync/counter.ts";
-export { EventCount } from "./lib/sync/event_count.ts";
-export { Latest, type LatestOptions } from "./lib/sync/latest.ts";
-export { Mutex } from "./lib/sync/mutex.ts";
-export {
-  type OrderCounts,
-  OrderedLock,
-  type OrderedLockOptions,
-  type OrderedSite,
-  type OrderRule,
-  type OrderViolation,
-} from "./lib/sync/ordered_lock.ts";
-export { SleepLock, SleepLockGuard, type SleepLockOptions } from "./lib/sync/sleep_lock.ts";
-export { preloadCompletion } from "./lib/exec/completion.ts";
-export {
-  type MapOptions,
-  type RunOptions,
-  WorkerPool,
-  type WorkerPoolOptions,
-  type WorkerPoolStat,
-} from "./lib/exec/worker_pool.ts";
-export {
-  TaskGraph,
-  type TaskGraphOptions,
-  type TaskGraphOutcome,
-  type TaskGraphRunOptions,
-  type TaskOptions,
-  type TaskState,
-} from "./lib/exec/task_graph.ts";
-export { WorkDeque, type WorkDequeOptions } from "./lib/lockfree/work_deque.ts";
-export { type WaitOptions } from "./lib/sync/shared_object.ts";
-export {
-  type Capability,
-  CapabilityTable,
-  type CapabilityTableOptions,
-  type Permissions,
-} from "./lib/lockfree/capability_table.ts";
 export { Arena, type ArenaBlock, type ArenaOptions, type ArenaPlacement } from "./lib/mem/arena.ts";
 export { type SimulatedTopology, Topology } from "./lib/mem/topology.ts";
+export * from "./lib/exec/sync.ts";
+export * from "./lib/exec/exec.ts";
