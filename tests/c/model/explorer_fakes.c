@@ -3,6 +3,7 @@
  * another file. tools/hooked.ts reads the names from here. */
 #include <errno.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -274,7 +275,9 @@ WRAP(long, syscall, long number, ...) {
         return futex_wake(word, (uint32_t)arguments[2]);
     if (number == SYS_gettid || number == SYS_getpid) return 1000 + (long)X.current;
     if (number == SYS_membarrier) {
-        kl_model_heavy_fence();
+        if (arguments[0] == MEMBARRIER_CMD_QUERY)
+            return MEMBARRIER_CMD_PRIVATE_EXPEDITED | MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED;
+        if (arguments[0] == MEMBARRIER_CMD_PRIVATE_EXPEDITED) kl_model_heavy_fence();
         return 0;
     }
     kl_explorer_fail("system call %ld has no model", number);
