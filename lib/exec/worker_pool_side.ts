@@ -232,10 +232,13 @@ async function serve(orders: WorkerOrders): Promise<void> {
   parentPort!.postMessage("ready");
   await new Lane(exec, handle, module).serve();
   exec.kl_worker_lane_close(handle);
+  // The pool was closed and terminates this Worker: an exit at the same moment leaves its thread
+  // spinning for ever, half of the times (Deno 2.9.6).
+  await new Promise(() => {});
 }
 
 // Modules that look at `self` expect a Worker.
 (globalThis as { self?: unknown }).self ??= globalThis;
-// It ends when it has served, whatever the module left running.
+// When it cannot serve it ends, whatever the module left running.
 serve(workerData as WorkerOrders).catch((error) => parentPort!.postMessage(tellError(error)))
   .finally(() => (globalThis as unknown as { process: { exit(): void } }).process.exit());

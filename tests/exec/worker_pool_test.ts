@@ -6,6 +6,7 @@ import {
   assertRejects,
   assertThrows,
 } from "@std/assert";
+import process from "node:process";
 import { preload } from "../../ffi/library.ts";
 import { KeelsonError } from "../../lib/base/error.ts";
 import { preloadCompletion } from "../../lib/exec/completion.ts";
@@ -270,4 +271,19 @@ Deno.test("a process that forgets to close its pool exits, with all results", as
   await Deno.remove(file);
   assertEquals(code, 0, new TextDecoder().decode(stderr));
   assertEquals(new TextDecoder().decode(stdout), "1,4,9\n");
+});
+
+test("WorkerPool.close() leaves no thread at work", async () => {
+  let millis = 0;
+  for (let round = 0; round < 4; round++) {
+    const pool = openPool({ workers: 2 });
+    await pool.map("square", [1, 2, 3, 4]);
+    pool.close();
+    await new Promise((resolve) => setTimeout(resolve, 100)); // they end
+    const before = process.cpuUsage();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const { user, system } = process.cpuUsage(before);
+    millis += (user + system) / 1000;
+  }
+  assert(millis < 300, `${millis} ms of processor time in 800`); // one that spins: 200 a round and more
 });
