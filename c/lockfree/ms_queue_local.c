@@ -66,10 +66,11 @@ int32_t kl_ms_queue_local_push_mp(kl_ms_queue_local *queue, kl_hazard_thread *ow
     for (;;) { /* each turn but the last: another one's success */
         kl_ms_queue_node *tail = kl_hazard_protect(own, queue->slot, &queue->tail);
         kl_ms_queue_node *next = NULL;
-        /* release: partners are the acquires of next; publishes the value. acquire on failure: the
-         * node that was found there is shown to others by the swing. */
+        /* release: partners are the acquires of next; publishes the value. relaxed on failure: the node
+         * that was found is passed on by the swing, and who comes to a node through the tail does
+         * nothing but this compare-exchange, which reads the latest value whatever its order. */
         if (atomic_compare_exchange_strong_explicit(&tail->next, &next, node, memory_order_release,
-                                                    memory_order_acquire)) {
+                                                    memory_order_relaxed)) {
             swing_tail(queue, tail, node);
             break;
         }
