@@ -22,6 +22,7 @@ import {
 
 const MADE = "made by `deno task gen` from c/. Do not edit.";
 const HASH_HEADER = "c/base/layout_hash.h";
+const HANDLE_HEADER = "c/base/handle.h";
 
 /** A struct as the compiler laid it out. */
 interface Measured {
@@ -34,7 +35,8 @@ interface Measured {
 export async function generate(root: string): Promise<Map<string, string>> {
   const prototypes: Prototype[] = [];
   const layouts: Layout[] = [];
-  for (const file of sourceFiles(root).filter((path) => path.endsWith(".h"))) {
+  const headers = sourceFiles(root).filter((path) => path.endsWith(".h"));
+  for (const file of headers) {
     if (file === HASH_HEADER) continue;
     const facts = readHeader(file, await Deno.readTextFile(`${root}/${file}`));
     prototypes.push(...facts.prototypes);
@@ -43,7 +45,9 @@ export async function generate(root: string): Promise<Map<string, string>> {
   refuseTwins(prototypes.map((p) => ({ name: p.name, file: p.file, line: p.line })));
   refuseTwins(layouts.map((l) => ({ name: l.type, file: `c/${l.header}`, line: l.line })));
   const codes = readStatusCodes(await Deno.readTextFile(`${root}/c/base/status.h`));
-  const kinds = readHandleKinds(await Deno.readTextFile(`${root}/c/base/handle.h`));
+  const kinds = headers.includes(HANDLE_HEADER)
+    ? readHandleKinds(await Deno.readTextFile(`${root}/${HANDLE_HEADER}`))
+    : [];
   const measured = await measure(root, layouts);
   const layoutHash = fnv1a(measured.map(layoutLine).join("\n"));
   const abiVersion = fnv1a(

@@ -1,7 +1,8 @@
 /** `keelson run` and what attaches to it, as a user meets them: real processes, real files. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { bootId, isAlive } from "../../lib/app/process_identity.ts";
-import { readNode, writeNode } from "../../lib/app/node_file.ts";
+import { brokerFolder, readNode, writeNode } from "../../lib/app/node_file.ts";
+import { openBroker } from "../../lib/broker/broker.ts";
 import type { Report } from "../../lib/app/report.ts";
 import {
   debugLibrary,
@@ -306,13 +307,26 @@ Deno.test("pub, sub --follow, topics and stat attach to the live node", async ()
   ]);
 });
 
+/** Returns when somebody has made the topic. */
+async function topicOf(data: string, topic: string): Promise<void> {
+  const deadline = performance.now() + 30_000;
+  for (;;) {
+    {
+      using broker = openBroker(brokerFolder(data), { readOnly: true });
+      if (broker.topicNames().includes(topic)) return;
+    }
+    if (performance.now() > deadline) throw new Error(`no topic ${topic}`);
+    await pause(20);
+  }
+}
+
 Deno.test("pub says when its node has ended before all was acknowledged", async () => {
   using folder = new TestFolder();
   const data = `${folder.path}/data`;
   await using run = new KeelsonProcess(["run", "--data", data, "--rate", "0", "--no-dashboard"]);
   await nodeOf(data, (n) => n.children.length === 6);
   await using pub = new KeelsonProcess(["pub", "notes", "--data", data], { stdin: "open" });
-  await pause(300);
+  await topicOf(data, "notes"); // pub has found the node
   run.kill();
   await run.ended;
   const writer = pub.child.stdin.getWriter();
