@@ -64,7 +64,8 @@ static void two_counted(void) {
 static void lock_and_add(void) {
     kl_sleep_lock lock = grip();
     uint64_t ticket;
-    use(&lock, kl_sleep_lock_lock(&lock, self(), &ticket, KL_FOREVER, NULL), ticket);
+    int32_t status = kl_sleep_lock_lock(&lock, self(), &ticket, KL_FOREVER, NULL);
+    use(&lock, status, ticket);
 }
 KL_MODEL(kl_sleep_lock_model_L1_excludes_two, .setup = format, .executions_max = 2000,
          .random = 300, .threads = {lock_and_add, lock_and_add}, .finally = two_counted)
