@@ -76,7 +76,14 @@ async function examples(root: string, cwd: string): Promise<DenoSuite> {
   }
   const paths = ["lib", ...pages].map((path) => `${root}/${path}`);
   const preload = `--preload=${root}/tests/preload.ts`;
-  const args = ["--doc", preload, "--permit-no-files", `--config=${root}/deno.json`, ...paths];
+  const args = [
+    "--doc",
+    "--parallel",
+    preload,
+    "--permit-no-files",
+    `--config=${root}/deno.json`,
+    ...paths,
+  ];
   return { suite: "examples", args, cwd };
 }
 
